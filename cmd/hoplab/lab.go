@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"hoplab.dev/certs"
+	"hoplab.dev/mesh"
+	"hoplab.dev/scenarios"
+	"hoplab.dev/testbed"
+	"hoplab.dev/testbed/apps"
+	"hoplab.dev/testbed/runs"
+)
+
+// defaultScenario is used where none is named.
+const defaultScenario = "tinfoil"
+
+// lab is a SCENARIO that was read and compiled.
+type lab struct {
+	source *scenarios.Source
+	out    mesh.Output
+}
+
+// read reads and compiles a SCENARIO. What it cannot read is wrong usage; what
+// is wrong in it is in the output's diagnostics.
+func (c *cli) read(ref string) (*lab, error) {
+	s, err := scenarios.Read(ref, c.stdin)
+	if err != nil {
+		hint := ""
+		if errors.Is(err, fs.ErrNotExist) && scenarios.IsPath(ref) {
+			hint = "hoplab scenarios lists the catalogue"
+		}
+		return nil, &exitError{exitUsage, err, hint}
+	}
+	return &lab{s, compile(s)}, nil
+}
+
+func compile(s *scenarios.Source) mesh.Output {
+	return mesh.Compile(mesh.Input{Objects: s.Objects, Parsed: s.Diagnostics, Files: s.Extra, Apps: apps.Names()})
+}
+
+// load is read for commands that start something: it says what is wrong, and
+// is an error when the input is refused.
+func (c *cli) load(ref string) (*lab, error) {
+	l, err := c.read(ref)
+	if err != nil {
+		return nil, err
+	}
+	c.sayDiagnostics(l.source, &l.out)
+	if l.out.Refused {
+		return nil, usage("hoplab check "+ref, "%s is refused: nothing was started", ref)
+	}
+	return l, nil
+}
+
+// state opens the state directory.
+func (c *cli) state() (*certs.State, *runs.Dir, error) {
+	dir, err := runs.StateDir(c.getenv)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := certs.OpenState(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, runs.Open(dir), nil
+}
+
+// start brings a lab to life in this process, without publishing its ports.
+func (c *cli) start(ctx context.Context, l *lab) (*testbed.Testbed, func(), error) {
+	state, _, err := c.state()
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := testbed.Start(ctx, l.out.Plan, l.out.Materials, testbed.Options{State: state, Shared: c.sharedAddresses()})
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = t.Close(ctx)
+	}, nil
+}
+
+// sharedAddresses: HOPLAB_ADDRESSES=shared has all nodes share 127.0.0.1, as
+// they must where only that address is loopback.
+func (c *cli) sharedAddresses() bool { return c.getenv("HOPLAB_ADDRESSES") == "shared" }
+
+// argument is the SCENARIO of a command line.
+func argument(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return defaultScenario
+}

@@ -1,0 +1,19 @@
+package mesh
+
+import "hoplab.dev/mesh/manifest"
+
+// Diagnostic codes of this package, HOP5001 to HOP5999; never reused.
+const (
+	CodeUnsupportedKind = "HOP5001" // a kind that changes traffic, and is not supported yet
+	CodeNoSNI           = "HOP5002" // an ALB's targets want an SNI, which it never sends
+	CodeOtherDomain     = "HOP5003" // a VirtualService's host that no listener rule lets through
+	CodeNothingToServe  = "HOP5004" // neither a load balancer nor a gateway listens
+)
+
+// Codes explains every code of this package; docs/diagnostics.md is made from it.
+var Codes = map[string]manifest.Code{
+	CodeUnsupportedKind: {Title: "Kind not supported yet", Explanation: "The object would change what happens on the wire, and hoplab does not do that yet. It is refused rather than ignored."},
+	CodeNoSNI:           {Title: "An ALB sends no SNI to its targets", Explanation: "Every filter chain of the gateway's port has server names, from the Gateway's hosts. A connection without SNI matches none: Envoy closes it (NR filter_chain_not_found) and the ALB answers 502. Set hosts: [\"*\"] on the Gateway's server and route by the hosts of VirtualServices, or put an NLB with TCP passthrough in front (istio.io: Configuring SNI routing when not sending SNI)."},
+	CodeOtherDomain:     {Title: "Ingress and VirtualService name different domains", Explanation: "The gateway is reached through a load balancer whose rules let other hosts through than the VirtualService has. Requests for the Ingress's hosts find no virtual host (404 NR route_not_found), and requests for the VirtualService's never get past the load balancer."},
+	CodeNothingToServe:  {Title: "Nothing listens", Explanation: "The files describe neither an Ingress of class alb nor a Gateway: there is no address that a client could ask."},
+}

@@ -1,0 +1,150 @@
+// Package mesh is the control plane: it compiles the user's objects into what
+// every node is to do. It is pure: the same output for the same input, with no
+// sockets, goroutines, clock or randomness.
+//
+//	objects -> world -> load balancers (aws) and Envoys (istio) -> plan
+package mesh
+
+import (
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+
+	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
+
+	"hoplab.dev/mesh/aws"
+	"hoplab.dev/mesh/istio"
+	"hoplab.dev/mesh/manifest"
+	"hoplab.dev/mesh/world"
+	"hoplab.dev/plan"
+)
+
+// Input is all that a compilation depends on.
+type Input struct {
+	Objects      []*manifest.Object
+	Parsed       []plan.Diagnostic // what was found while they were read
+	Files        map[string][]byte // those that the Scenario's secrets name
+	Apps         []string          // the built-in apps' names
+	IstioVersion string            // "" is the Scenario's, else the default
+}
+
+// Output is what came of it. Plan and Materials are nil when Refused.
+type Output struct {
+	Plan        *plan.Plan
+	Materials   *plan.Materials
+	World       *world.World
+	Diagnostics []plan.Diagnostic // without the guesses
+	Guesses     []plan.Diagnostic // what was made up
+	Refused     bool              // nothing must be started
+}
+
+// Compile never fails: what is wrong is in the diagnostics.
+func Compile(in Input) Output {
+	ds := slices.Clone(in.Parsed)
+	for _, o := range in.Objects {
+		if !supported(o.Value) {
+			ds = append(ds, plan.Diagnostic{
+				Code: CodeUnsupportedKind, Severity: plan.Error, Refused: true, Source: o.Source, Object: o.String(),
+				Message: o.Kind + " is not supported yet", Hint: "leave the document out to try the rest",
+			})
+		}
+	}
+	w, said := world.Build(in.Objects, world.Options{IstioVersion: in.IstioVersion, Apps: in.Apps, Files: in.Files})
+	ds = append(ds, said...)
+	edges, envoys := aws.Compile(w), istio.Compile(w)
+	ds = append(append(ds, edges.Diagnostics...), envoys.Diagnostics...)
+
+	p := &plan.Plan{Scenario: w.Name, IstioVersion: w.IstioVersion, TrustDomain: w.Mesh.TrustDomain}
+	p.Nodes = append(p.Nodes, plan.Node{Name: "client", Kind: plan.Client})
+	p.Nodes = append(append(p.Nodes, edges.Nodes...), envoys.Nodes...)
+	p.Nodes = append(p.Nodes, apps(w)...)
+	for i := range p.Nodes {
+		if e := p.Nodes[i].Envoy; e != nil {
+			e.HideTransportReason = w.Minor() >= 31
+		} else if k := p.Nodes[i].Kind; k == plan.Gateway || k == plan.Sidecar {
+			p.Nodes[i].Envoy = &plan.EnvoyOptions{HideTransportReason: w.Minor() >= 31}
+		}
+	}
+	p.Pods = append(p.Pods, edges.Pods...)
+	for _, pod := range w.Pods {
+		p.Pods = append(p.Pods, plan.Pod{Name: pod.FullName(), Source: pod.Source})
+	}
+	p.Hosts = edges.Hosts
+	if len(edges.Nodes) == 0 {
+		p.Hosts = envoys.Hosts
+	}
+	ds = append(ds, crossChecks(w, p)...)
+
+	out := Output{World: w}
+	for _, d := range plan.SortDiagnostics(ds) {
+		out.Refused = out.Refused || d.Refused
+		if d.Code == world.CodeGuess {
+			out.Guesses = append(out.Guesses, d)
+			continue
+		}
+		out.Diagnostics = append(out.Diagnostics, d)
+	}
+	if !out.Refused {
+		out.Plan, out.Materials = p, materials(w)
+	}
+	return out
+}
+
+// supported lists the kinds that the compilation reads. What changes nothing
+// on the wire was passed over by package manifest.
+func supported(v any) bool {
+	switch v.(type) {
+	case *corev1.Namespace, *corev1.Service, *corev1.ServiceAccount, *corev1.Secret, *corev1.Pod,
+		*appsv1.Deployment, *appsv1.StatefulSet, *appsv1.DaemonSet, *appsv1.ReplicaSet,
+		*networkingv1.Ingress, *networkingv1.IngressClass,
+		*networking.Gateway, *networking.VirtualService, *security.PeerAuthentication,
+		*manifest.IstioOperator, *manifest.Scenario:
+		return true
+	}
+	return false
+}
+
+// apps makes a node of every pod's app that is one of ours.
+func apps(w *world.World) []plan.Node {
+	var out []plan.Node
+	for _, pod := range w.Pods {
+		if pod.Gateway || pod.Upstream != "" || pod.App == "" {
+			continue
+		}
+		app := &plan.App{Name: pod.App, Image: pod.Image, Namespace: pod.Namespace, Pod: pod.Name, Private: pod.Sidecar}
+		for _, port := range pod.Ports {
+			if !slices.Contains(app.Ports, port.Port) {
+				app.Ports = append(app.Ports, port.Port)
+			}
+		}
+		out = append(out, plan.Node{Name: "app/" + pod.FullName(), Kind: plan.AppKind, Pod: pod.FullName(), App: app, Source: pod.Source})
+	}
+	return out
+}
+
+// materials lists the certificates that the plan may name.
+func materials(w *world.World) *plan.Materials {
+	m := &plan.Materials{
+		ACM: w.ACM, Authorities: w.Authorities, TrustDomain: w.Mesh.TrustDomain,
+		WorkloadKeyAlgorithm: "RSA_2048", WorkloadCertTTL: 24 * time.Hour, // istio-agent: SECRET_TTL, and its default key
+	}
+	if w.Scenario != nil {
+		o := w.Scenario.Spec.Options
+		if o.WorkloadKeyAlgorithm != "" {
+			m.WorkloadKeyAlgorithm = string(o.WorkloadKeyAlgorithm)
+		}
+		if o.WorkloadCertTTL != 0 {
+			m.WorkloadCertTTL = time.Duration(o.WorkloadCertTTL)
+		}
+	}
+	for _, s := range w.Secrets {
+		if s.HasCertificate() || s.HasCA() {
+			m.Secrets = append(m.Secrets, s.SecretEntry)
+		}
+	}
+	return m
+}

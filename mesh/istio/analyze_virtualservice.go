@@ -1,0 +1,209 @@
+package istio
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"hoplab.dev/mesh/world"
+	"hoplab.dev/plan"
+)
+
+// analyzeGatewayNames looks for the Gateways that a VirtualService names, and
+// for its hosts among theirs.
+// istio: pkg/config/analysis/analyzers/virtualservice/gateways.go
+func (c *compiler) analyzeGatewayNames(v world.Typed[*networking.VirtualService]) {
+	for i, written := range v.Spec.GetGateways() {
+		name := gatewayName(written, v.Namespace)
+		if name == meshGateway {
+			continue
+		}
+		at := fmt.Sprintf("spec.gateways[%d]", i)
+		g := slices.IndexFunc(c.w.Gateways, func(g world.Typed[*networking.Gateway]) bool { return g.Namespace+"/"+g.Name == name })
+		if g < 0 {
+			c.report(v.Object, at, c.noGateway(written, name))
+			continue
+		}
+		c.analyzeGatewayHosts(v, c.w.Gateways[g])
+	}
+}
+
+// noGateway looks for a Gateway of that name elsewhere.
+func (c *compiler) noGateway(written, resolved string) plan.Diagnostic {
+	d := plan.Diagnostic{
+		Code: CodeNoGateway, Severity: plan.Error,
+		Message: fmt.Sprintf("Referenced gateway not found: %q", written),
+		Hint:    "there is no Gateway " + resolved,
+	}
+	_, name, _ := strings.Cut(resolved, "/")
+	for _, g := range c.w.Gateways {
+		if g.Name == name {
+			d.Hint = g.Namespace + "/" + g.Name
+			d.Related = append(d.Related, plan.Related{Source: g.At("metadata.name"), Message: g.String()})
+		}
+	}
+	return d
+}
+
+func (c *compiler) analyzeGatewayHosts(v world.Typed[*networking.VirtualService], g world.Typed[*networking.Gateway]) {
+	var names []string
+	var related []plan.Related
+	for i, spec := range g.Spec.GetServers() {
+		path := fmt.Sprintf("spec.servers[%d]", i)
+		s := &server{Server: spec, gateway: g.Object, path: path, hosts: serverHosts(spec, path, g.Namespace)}
+		names = append(names, s.hostsFor(v.Namespace)...)
+		related = append(related, plan.Related{Source: g.At(path + ".hosts"), Message: "the hosts of the Gateway"})
+	}
+	for i, host := range v.Spec.GetHosts() {
+		if len(common(names, []string{expand(host, v.Namespace)})) > 0 {
+			continue
+		}
+		hint := "one of the Gateway's hosts"
+		if len(names) > 0 {
+			hint += ": " + strings.Join(names, ", ")
+		}
+		c.report(v.Object, fmt.Sprintf("spec.hosts[%d]", i), plan.Diagnostic{
+			Code: CodeHostNotInGateway, Severity: plan.Warning, Hint: hint, Related: related,
+			Message: fmt.Sprintf("one or more host [%s] defined in VirtualService %s/%s not found in Gateway %s/%s.", host, v.Namespace, v.Name, g.Namespace, g.Name),
+		})
+	}
+}
+
+// analyzeDestinations looks for the Service, the port and the pods of every
+// destination. istio: analyzers/virtualservice/destinationhosts.go
+func (c *compiler) analyzeDestinations(v world.Typed[*networking.VirtualService]) {
+	for i, rule := range v.Spec.GetHttp() {
+		for j, route := range rule.GetRoute() {
+			if d := route.GetDestination(); d.GetHost() != "" {
+				c.analyzeDestination(v, d, fmt.Sprintf("spec.http[%d].route[%d].destination", i, j))
+			}
+		}
+	}
+}
+
+func (c *compiler) analyzeDestination(v world.Typed[*networking.VirtualService], d *networking.Destination, path string) {
+	s := c.services[expand(d.GetHost(), v.Namespace)]
+	if s == nil {
+		c.report(v.Object, path+".host", plan.Diagnostic{
+			Code: CodeNoDestination, Severity: plan.Error, Hint: c.likelyService(d.GetHost()),
+			Message: fmt.Sprintf("Referenced host not found: %q", d.GetHost()),
+		})
+		return
+	}
+	numbers := make([]int, len(s.Ports))
+	for i := range s.Ports {
+		numbers[i] = s.Ports[i].Port
+	}
+	related := []plan.Related{{Source: s.Object.At("spec.ports"), Message: s.String()}}
+	switch n := int(d.GetPort().GetNumber()); {
+	case d.GetPort() == nil && len(s.Ports) > 1:
+		c.report(v.Object, path+".host", plan.Diagnostic{
+			Code: CodeAmbiguousPort, Severity: plan.Error, Related: related, Hint: fmt.Sprintf("port: {number: %d}", numbers[0]),
+			Message: fmt.Sprintf("This VirtualService routes to a service %q that exposes multiple ports %v. Specifying a port in the destination is required to disambiguate.", d.GetHost(), numbers),
+		})
+	case d.GetPort() != nil && s.Port(n) == nil:
+		hint := fmt.Sprintf("the Service has %v", numbers)
+		for _, p := range s.Ports {
+			if p.TargetPort == n {
+				hint = fmt.Sprintf("%d is the container's port; the Service's is %d", n, p.Port)
+			}
+		}
+		c.report(v.Object, path+".port.number", plan.Diagnostic{
+			Code: CodeNoDestinationPort, Severity: plan.Error, Related: related, Hint: hint,
+			Message: fmt.Sprintf("Referenced host:port not found: %q", d.GetHost()+":"+strconv.Itoa(n)),
+		})
+	case len(c.w.ServicePods(s)) == 0:
+		c.report(v.Object, path+".host", plan.Diagnostic{
+			Code: CodeNoEndpoints, Severity: plan.Warning,
+			Message: fmt.Sprintf("%s selects no pods (selector %s)", s, labels(s.Selector)),
+			Hint:    "requests get 503 with the flag UH",
+			Related: []plan.Related{{Source: s.Object.At("spec.selector"), Message: s.String()}},
+		})
+	}
+}
+
+// likelyService is the full name of a Service that a wrong host may mean.
+func (c *compiler) likelyService(host string) string {
+	name, rest, dotted := strings.Cut(host, ".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	for _, s := range c.w.Services {
+		if s.Name == name && (!dotted || s.Namespace == namespace) {
+			return s.FQDN()
+		}
+	}
+	return "the name of a Service of the same namespace, or name.namespace.svc.cluster.local"
+}
+
+// match is one match of a rule, for comparison.
+type match struct {
+	rule, name, path string // "#0" or the quoted name; where it is written
+	translated       plan.RouteMatch
+}
+
+// analyzeRules looks for rules and matches that earlier ones leave nothing to.
+// istiod: pkg/config/validation/validation.go analyzeUnreachableHTTPRules
+func (c *compiler) analyzeRules(v *virtualService) {
+	unreachable := func(path, rule, reason string) {
+		c.report(v.Object, path, plan.Diagnostic{
+			Code: CodeUnreachableRule, Severity: plan.Warning, Message: fmt.Sprintf("VirtualService rule %s not used (%s).", rule, reason),
+		})
+	}
+	var earlier []match
+	withoutMatch := false
+	for i, rule := range v.Spec.GetHttp() {
+		path := fmt.Sprintf("spec.http[%d]", i)
+		name := label(rule.GetName(), i)
+		if len(rule.GetMatch()) == 0 {
+			if withoutMatch {
+				unreachable(path, name, "only the last rule can have no matches")
+			}
+			withoutMatch = true
+			continue
+		}
+		if withoutMatch {
+			unreachable(path, name, "route without matches defined before")
+			continue
+		}
+		duplicates := 0
+		for j, m := range rule.GetMatch() {
+			translated, _ := translateMatch(m.GetUri())
+			this := match{name, label(m.GetName(), j), fmt.Sprintf("%s.match[%d]", path, j), translated}
+			if k := slices.IndexFunc(earlier, func(e match) bool { return covers(e.translated, translated) }); k >= 0 {
+				c.report(v.Object, this.path, plan.Diagnostic{
+					Code: CodeIneffectiveMatch, Severity: plan.Info,
+					Message: fmt.Sprintf("VirtualService rule %s match %s is not used (duplicate/overlapping match in rule %s).", this.rule, this.name, earlier[k].rule),
+					Related: []plan.Related{{Source: v.At(earlier[k].path), Message: "takes the same requests"}},
+				})
+				if covers(translated, earlier[k].translated) {
+					duplicates++
+				}
+			}
+			earlier = append(earlier, this)
+		}
+		if duplicates == len(rule.GetMatch()) {
+			unreachable(path, name, "all matches used by prior rules")
+		}
+	}
+}
+
+// label is how istiod names rules and matches in its messages.
+func label(name string, index int) string {
+	if name != "" {
+		return strconv.Quote(name)
+	}
+	return "#" + strconv.Itoa(index)
+}
+
+// covers tells whether every path of b is one of a's, as far as the texts show.
+func covers(a, b plan.RouteMatch) bool {
+	switch {
+	case isCatchAll(a):
+		return true
+	case a.Prefix != "":
+		return b.Prefix != "" && strings.HasPrefix(b.Prefix, a.Prefix) || b.Exact != "" && strings.HasPrefix(b.Exact, a.Prefix)
+	}
+	return a.Exact == b.Exact && a.Regex == b.Regex && b.Prefix == ""
+}

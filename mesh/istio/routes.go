@@ -1,0 +1,172 @@
+package istio
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"hoplab.dev/plan"
+)
+
+// What every outbound route has where a VirtualService says nothing.
+// istiod: pilot/pkg/networking/core/route/retry/retry.go DefaultPolicy
+const defaultRetries = 2
+
+var defaultRetryOn = []string{"connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"}
+
+// gatewayRoutes makes the route configuration that servers share, and notes
+// the clusters that it leads to. Rules of several VirtualServices for one host
+// follow one another, oldest first, catch-all rules last.
+// istiod: pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig
+func (c *compiler) gatewayRoutes(servers []*server, clusters *clusterSet) plan.RouteConfig {
+	config := plan.RouteConfig{Name: routeName(servers[0])}
+	at := make(map[string]int) // host -> index of its virtual host
+	for _, s := range servers {
+		for _, v := range c.virtualServices {
+			if !v.bindsTo(s.gateway) {
+				continue
+			}
+			hosts := common(s.hostsFor(v.Namespace), v.hosts)
+			if len(hosts) == 0 {
+				continue
+			}
+			routes := c.httpRoutes(v, s.number(), clusters)
+			for _, host := range hosts {
+				host = strings.ToLower(host)
+				i, known := at[host]
+				if !known {
+					i = len(config.VirtualHosts)
+					at[host] = i
+					config.VirtualHosts = append(config.VirtualHosts, plan.VirtualHost{
+						Name: domainName(host, s.number()), Domains: []string{host}, Source: v.hostSource(host),
+					})
+				}
+				config.VirtualHosts[i].Routes = append(config.VirtualHosts[i].Routes, routes...)
+			}
+		}
+	}
+	if len(config.VirtualHosts) == 0 {
+		// No routes: Envoy answers 404 NR to every request.
+		config.VirtualHosts = []plan.VirtualHost{{Name: domainName("blackhole", servers[0].number()), Domains: []string{"*"}}}
+	}
+	for i := range config.VirtualHosts {
+		config.VirtualHosts[i].Routes = catchAllLast(config.VirtualHosts[i].Routes)
+	}
+	sortVirtualHosts(config.VirtualHosts)
+	return config
+}
+
+// domainName is a virtual host's name: "netbox.example.com:443".
+// istiod: pilot/pkg/networking/util/util.go DomainName
+func domainName(host string, port int) string { return fmt.Sprintf("%s:%d", host, port) }
+
+func sortVirtualHosts(hosts []plan.VirtualHost) {
+	slices.SortFunc(hosts, func(a, b plan.VirtualHost) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// catchAllLast moves the routes that match everything behind the others.
+// istiod: pilot/pkg/networking/core/route/route.go SortVHostRoutes
+func catchAllLast(routes []plan.Route) []plan.Route {
+	var specific, all []plan.Route
+	for _, r := range routes {
+		if isCatchAll(r.Match) {
+			all = append(all, r)
+		} else {
+			specific = append(specific, r)
+		}
+	}
+	return append(specific, all...)
+}
+
+// isCatchAll is by the text of the match. istiod: IsCatchAllRoute
+func isCatchAll(m plan.RouteMatch) bool { return m.Prefix == "/" || m.Regex == ".*" }
+
+// httpRoutes translates the rules of a VirtualService for a listener on a
+// declared port, one route per match. What follows a rule that matches
+// everything is left out.
+// istiod: pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService
+func (c *compiler) httpRoutes(v *virtualService, port int, clusters *clusterSet) []plan.Route {
+	var routes []plan.Route
+	for i, rule := range v.Spec.GetHttp() {
+		path := fmt.Sprintf("spec.http[%d]", i)
+		forward := c.forward(v, rule, path, port, clusters)
+		route := func(match *networking.HTTPMatchRequest, at string) plan.Route {
+			r := plan.Route{Name: rule.GetName(), Forward: forward, Retries: defaultRetries, RetryOn: defaultRetryOn}
+			if match.GetName() != "" {
+				r.Name += "." + match.GetName()
+			}
+			r.Match, r.Because = translateMatch(match.GetUri())
+			r.Source = v.At(at)
+			return r
+		}
+		if len(rule.GetMatch()) == 0 {
+			return append(routes, route(nil, path))
+		}
+		for j, match := range rule.GetMatch() {
+			if exact, ok := match.GetUri().GetMatchType().(*networking.StringMatch_Exact); ok && exact.Exact == "" {
+				continue // istiod takes it; no path is empty
+			}
+			r := route(match, fmt.Sprintf("%s.match[%d]%s", path, j, uriField(match.GetUri())))
+			routes = append(routes, r)
+			if isCatchAll(r.Match) {
+				return routes
+			}
+		}
+	}
+	return routes
+}
+
+// translateMatch gives the match and the reason to print with it. No uri
+// matches every path, and so does an empty prefix.
+// istiod: pilot/pkg/networking/core/route/route.go TranslateRouteMatch
+func translateMatch(uri *networking.StringMatch) (plan.RouteMatch, string) {
+	switch m := uri.GetMatchType().(type) {
+	case *networking.StringMatch_Exact:
+		return plan.RouteMatch{Exact: m.Exact}, fmt.Sprintf("exact %q", m.Exact)
+	case *networking.StringMatch_Regex:
+		return plan.RouteMatch{Regex: m.Regex}, fmt.Sprintf("regex %q", m.Regex)
+	case *networking.StringMatch_Prefix:
+		return plan.RouteMatch{Prefix: m.Prefix}, fmt.Sprintf("prefix %q", m.Prefix)
+	}
+	return plan.RouteMatch{Prefix: "/"}, `prefix "/"`
+}
+
+// uriField is the field that a match's uri is written in.
+func uriField(uri *networking.StringMatch) string {
+	switch uri.GetMatchType().(type) {
+	case *networking.StringMatch_Exact:
+		return ".uri.exact"
+	case *networking.StringMatch_Regex:
+		return ".uri.regex"
+	case *networking.StringMatch_Prefix:
+		return ".uri.prefix"
+	}
+	return ""
+}
+
+// forward lists a rule's destinations. One destination takes all whatever its
+// weight; of several, those without weight get nothing.
+// istiod: pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination
+func (c *compiler) forward(v *virtualService, rule *networking.HTTPRoute, path string, port int, clusters *clusterSet) []plan.WeightedCluster {
+	var out []plan.WeightedCluster
+	for i, route := range rule.GetRoute() {
+		weight := int(route.GetWeight())
+		if len(rule.GetRoute()) == 1 {
+			weight = 1
+		}
+		if weight == 0 {
+			continue
+		}
+		d := c.destination(v, route.GetDestination(), port)
+		clusters.add(d)
+		out = append(out, plan.WeightedCluster{
+			Cluster: d.cluster(), Weight: weight,
+			Because: fmt.Sprintf("destination %s port %d", route.GetDestination().GetHost(), d.port),
+			Source:  v.At(fmt.Sprintf("%s.route[%d].destination.host", path, i)),
+		})
+	}
+	return out
+}

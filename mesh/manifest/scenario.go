@@ -1,0 +1,246 @@
+package manifest
+
+// Scenario is the document that supplies what manifests can only name.
+//
+// A field tagged need must be there. Where absent and zero differ, a field is
+// a pointer and nil is absent.
+type Scenario struct {
+	APIVersion string           `json:"apiVersion"` // hoplab.dev/v1
+	Kind       string           `json:"kind"`       // Scenario
+	Metadata   ScenarioMetadata `json:"metadata"`
+	Spec       ScenarioSpec     `json:"spec"`
+}
+
+// ScenarioMetadata names the scenario.
+type ScenarioMetadata struct {
+	// Name is a DNS label: what `--scenario` and the state directory call it.
+	Name string `json:"name"`
+}
+
+// ScenarioSpec is what a scenario is made of.
+type ScenarioSpec struct {
+	// Title is one line for people.
+	Title string `json:"title"`
+	// Teaches lists what one learns from the scenario.
+	Teaches []string `json:"teaches"`
+	// Extends names a scenario of the catalogue whose documents are taken
+	// over, except those of the same kind, namespace and name as one here.
+	Extends string `json:"extends"`
+	// Manifests are files of the scenario's folder. Default: every other
+	// *.yaml in it, by name.
+	Manifests []string `json:"manifests"`
+	// Namespaces declares namespaces with their labels.
+	Namespaces []ScenarioNamespace `json:"namespaces"`
+	// Certificates are what ACM holds.
+	Certificates []ScenarioCertificate `json:"certificates"`
+	// Authorities are certificate authorities of the user's own.
+	Authorities []ScenarioAuthority `json:"authorities"`
+	// Secrets are what an article makes with openssl and kubectl create secret.
+	Secrets []ScenarioSecret `json:"secrets"`
+	// Workloads are what a Helm chart would have installed: the Service,
+	// Deployment and ServiceAccount of each are made.
+	Workloads []ScenarioWorkload `json:"workloads"`
+	// Apps says which built-in app stands in for a container image.
+	Apps map[string]string `json:"apps"`
+	// Options are versions and lifetimes of the mesh.
+	Options ScenarioOptions `json:"options"`
+	// Links is reserved for link emulation and refused.
+	Links any `json:"links"`
+	// Bench is reserved for benchmarks and refused.
+	Bench any `json:"bench"`
+	// Checks are what must be true; `hoplab test` runs them.
+	Checks []ScenarioCheck `json:"checks"`
+}
+
+// ScenarioNamespace declares a namespace.
+type ScenarioNamespace struct {
+	// Name is the namespace's.
+	Name string `json:"name" need:"true"`
+	// Labels are the namespace's, such as istio-injection: enabled.
+	Labels map[string]string `json:"labels"`
+}
+
+// ScenarioCertificate is a certificate in ACM.
+type ScenarioCertificate struct {
+	// ARN is what manifests call it: arn:aws:acm:REGION:ACCOUNT:certificate/ID.
+	ARN string `json:"arn" need:"true"`
+	// DomainName is the certificate's first name; "*." may lead it.
+	DomainName string `json:"domainName" need:"true"`
+	// SubjectAlternativeNames are further names.
+	SubjectAlternativeNames []string `json:"subjectAlternativeNames"`
+	// KeyAlgorithm is one of ACM's names. Default: RSA_2048.
+	KeyAlgorithm KeyAlgorithm `json:"keyAlgorithm"`
+}
+
+// KeyAlgorithm is a name that ACM gives a kind of key; "" is RSA_2048.
+// Source: ACM API reference, RequestCertificate, KeyAlgorithm.
+type KeyAlgorithm string
+
+// ScenarioAuthority is a certificate authority.
+type ScenarioAuthority struct {
+	// Name is how secrets refer to it.
+	Name string `json:"name" need:"true"`
+	// CommonName is of its certificate's subject. Default: the name.
+	CommonName string `json:"commonName"`
+	// KeyAlgorithm is of its key. Default: RSA_2048.
+	KeyAlgorithm KeyAlgorithm `json:"keyAlgorithm"`
+	// Parent is the authority that issues this one; "" is self-signed.
+	Parent string `json:"parent"`
+}
+
+// ScenarioSecret is a Kubernetes Secret with a certificate. Exactly one of
+// SelfSigned, SignedBy and Files says how it is made; a Secret that is to hold
+// a CA bundle alone has only CA.
+type ScenarioSecret struct {
+	// Name is the Secret's.
+	Name string `json:"name" need:"true"`
+	// Namespace is the Secret's. Default: default.
+	Namespace string `json:"namespace"`
+	// SelfSigned makes a certificate that signs itself.
+	SelfSigned *ScenarioLeaf `json:"selfSigned"`
+	// SignedBy has an authority make it.
+	SignedBy *ScenarioSignedLeaf `json:"signedBy"`
+	// Files takes it from files of the scenario's folder.
+	Files *ScenarioFiles `json:"files"`
+	// Keys are the Secret's own names of its entries.
+	Keys ScenarioKeys `json:"keys"`
+	// CA is an authority whose certificate is put under Keys.CA.
+	CA string `json:"ca"`
+}
+
+// ScenarioLeaf is a certificate to be made.
+type ScenarioLeaf struct {
+	// CommonName is of the subject.
+	CommonName string `json:"commonName"`
+	// DNSNames are the subject alternative names; none are added.
+	DNSNames []string `json:"dnsNames"`
+	// KeyAlgorithm is of the key. Default: RSA_2048.
+	KeyAlgorithm KeyAlgorithm `json:"keyAlgorithm"`
+	// Validity is how long it is valid. Default: 8760h.
+	Validity Duration `json:"validity"`
+	// NotBefore is an offset from the start: -10d began ten days ago, 24h is
+	// not valid yet. Default: 0.
+	NotBefore Duration `json:"notBefore"`
+}
+
+// ScenarioSignedLeaf is a certificate that an authority makes.
+type ScenarioSignedLeaf struct {
+	// Authority is the name of one of the authorities.
+	Authority string `json:"authority" need:"true"`
+	ScenarioLeaf
+}
+
+// ScenarioFiles are PEM files, by paths relative to the scenario's folder.
+type ScenarioFiles struct {
+	// Cert holds the chain, leaf first.
+	Cert string `json:"cert"`
+	// Key holds the private key.
+	Key string `json:"key"`
+	// CA holds a bundle.
+	CA string `json:"ca"`
+}
+
+// ScenarioKeys are the names of a Secret's entries.
+type ScenarioKeys struct {
+	// Cert is the chain's. Default: tls.crt.
+	Cert string `json:"cert"`
+	// Key is the private key's. Default: tls.key.
+	Key string `json:"key"`
+	// CA is the bundle's. Default: ca.crt.
+	CA string `json:"ca"`
+}
+
+// ScenarioWorkload is a Service with the Deployment behind it.
+type ScenarioWorkload struct {
+	// Name is of the Service and the Deployment.
+	Name string `json:"name" need:"true"`
+	// Namespace is theirs. Default: default.
+	Namespace string `json:"namespace"`
+	// Labels are the pods'. Default: app = name.
+	Labels map[string]string `json:"labels"`
+	// Replicas is how many pods there are. Default: 1.
+	Replicas *int `json:"replicas"`
+	// ServiceAccount is the pods'. Default: default.
+	ServiceAccount string `json:"serviceAccount"`
+	// Sidecar says whether the pods have one. Default: as the namespace says.
+	Sidecar *bool `json:"sidecar"`
+	// Ports are the Service's.
+	Ports []ScenarioPort `json:"ports" need:"true"`
+	// App is the built-in app that runs in the pods. Default: echo.
+	App string `json:"app"`
+	// Upstream is the host:port of a real process that stands in for them;
+	// it excludes App.
+	Upstream string `json:"upstream"`
+}
+
+// ScenarioPort is a port of a workload's Service.
+type ScenarioPort struct {
+	// Name tells Istio the protocol, as http-web does.
+	Name string `json:"name"`
+	// Port is the Service's, 1 to 65535.
+	Port int32 `json:"port" need:"true"`
+	// TargetPort is the pods'. Default: Port.
+	TargetPort int32 `json:"targetPort"`
+	// AppProtocol tells Istio the protocol and wins over Name.
+	AppProtocol string `json:"appProtocol"`
+}
+
+// ScenarioOptions are settings of the mesh.
+type ScenarioOptions struct {
+	// IstioVersion is the release whose behaviour is imitated. Default: 1.30.
+	IstioVersion string `json:"istioVersion"`
+	// WorkloadKeyAlgorithm is of the sidecars' keys: RSA_2048 (the default)
+	// or EC_prime256v1.
+	WorkloadKeyAlgorithm KeyAlgorithm `json:"workloadKeyAlgorithm"`
+	// WorkloadCertTTL is how long their certificates are valid. Default: 24h.
+	WorkloadCertTTL Duration `json:"workloadCertTTL"`
+}
+
+// ScenarioCheck is a request and what must come of it.
+type ScenarioCheck struct {
+	// Name says what is checked.
+	Name string `json:"name" need:"true"`
+	// Request is what is asked.
+	Request ScenarioRequest `json:"request" need:"true"`
+	// Expect is what must come of it.
+	Expect ScenarioExpect `json:"expect" need:"true"`
+}
+
+// ScenarioRequest is a request of a check.
+type ScenarioRequest struct {
+	// URL is absolute, http or https.
+	URL string `json:"url" need:"true"`
+	// Method is the request's. Default: GET, with a body POST.
+	Method string `json:"method"`
+	// Headers are sent as given.
+	Headers map[string]string `json:"headers"`
+	// Body is sent as given.
+	Body string `json:"body"`
+	// From is client (the default) or a pod as NAMESPACE/POD.
+	From string `json:"from"`
+	// Via is a node to ask instead of the one where DNS leads.
+	Via string `json:"via"`
+	// ClientCert is a Secret as NAMESPACE/NAME whose certificate is presented.
+	ClientCert string `json:"clientCert"`
+	// TLSMax is the highest TLS version offered: "1.0" to "1.3", the
+	// default.
+	TLSMax string `json:"tlsMax"`
+}
+
+// ScenarioExpect is what must come of a request. What is absent is not
+// compared. Hops and Ended are compared with the passport by its field names.
+type ScenarioExpect struct {
+	// Status is the response's.
+	Status *int `json:"status"`
+	// Headers are the response's, by name in any case.
+	Headers map[string]any `json:"headers"`
+	// Body is a part of the response's.
+	Body *string `json:"body"`
+	// Location is exactly the response's header; "" is none.
+	Location *string `json:"location"`
+	// Hops is the whole list in order; each entry gives only the fields to
+	// compare, and from and to are a kind or a name. nil is not compared.
+	Hops []map[string]any `json:"hops"`
+	// Ended is how the deepest hop ended.
+	Ended map[string]any `json:"ended"`
+}

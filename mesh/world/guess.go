@@ -1,0 +1,131 @@
+package world
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"hoplab.dev/mesh/manifest"
+	"hoplab.dev/plan"
+)
+
+// guess makes up what manifests can only name, and says each.
+func (b *builder) guess() {
+	b.guessWorkloads()
+	b.guessCertificates()
+	b.guessSecrets()
+}
+
+// guessWorkloads puts a pod behind each Service that has none.
+func (b *builder) guessWorkloads() {
+	for _, s := range b.Services {
+		if len(s.Selector) == 0 || len(b.ServicePods(s)) > 0 || s.Type == string(corev1.ServiceTypeExternalName) {
+			continue
+		}
+		p := &Pod{Namespace: s.Namespace, Name: s.Name + "-0", Owner: s.Name, Labels: s.Selector, ServiceAccount: "default", App: "echo", Source: s.Object.Source}
+		for _, port := range s.Ports {
+			number := port.TargetPort
+			if port.TargetPortName != "" {
+				number = port.Port
+			}
+			if port.Protocol != UDP {
+				p.Ports = append(p.Ports, ContainerPort{Name: port.TargetPortName, Port: number, Protocol: "TCP", Source: port.Source})
+			}
+		}
+		b.guessed(s.Object, s.Object.Source, fmt.Sprintf("no pod has the labels of its selector: one is made up, with echo as its app (pod %s)", p.FullName()),
+			"give a Deployment, or a Scenario with workloads:")
+		var none corev1.PodSpec
+		p.Sidecar = b.injects(s.Object, &s.Object.Meta, &none)
+		b.Pods = append(b.Pods, p)
+	}
+}
+
+// guessCertificates puts into ACM what Ingresses of class alb need of it.
+func (b *builder) guessCertificates() {
+	const prefix = "alb.ingress.kubernetes.io/"
+	for _, in := range b.Ingresses {
+		annotations := in.Meta.Annotations
+		var hosts []string
+		for _, r := range in.Spec.Spec.Rules {
+			hosts = addHost(hosts, r.Host)
+		}
+		for _, t := range in.Spec.Spec.TLS {
+			for _, h := range t.Hosts {
+				hosts = addHost(hosts, h)
+			}
+		}
+		if len(hosts) == 0 {
+			hosts = []string{"hoplab.test"}
+		}
+		arns, at := annotations[prefix+"certificate-arn"], manifest.Annotation(prefix+"certificate-arn")
+		if arns == "" {
+			if !strings.Contains(annotations[prefix+"listen-ports"], "HTTPS") {
+				continue
+			}
+			sum := sha256.Sum256([]byte(in.String()))
+			id := hex.EncodeToString(sum[:16])
+			arns = fmt.Sprintf("arn:aws:acm:us-east-1:123456789012:certificate/%s-%s-%s-%s-%s", id[:8], id[8:12], id[12:16], id[16:20], id[20:])
+			at = manifest.Annotation(prefix + "listen-ports")
+		}
+		for arn := range strings.SplitSeq(arns, ",") {
+			arn = strings.TrimSpace(arn)
+			if arn == "" || slices.ContainsFunc(b.ACM, func(r plan.ACMRequest) bool { return r.ARN == arn }) {
+				continue
+			}
+			b.ACM = append(b.ACM, plan.ACMRequest{ARN: arn, DomainName: hosts[0], AltNames: hosts[1:], KeyAlgorithm: "RSA_2048", Source: in.At(at)})
+			b.guessed(in.Object, in.At(at), fmt.Sprintf("ACM holds %s, made up for %s", arn, strings.Join(hosts, ", ")),
+				"give a Scenario with certificates: to have other names or keys")
+		}
+	}
+}
+
+func addHost(hosts []string, h string) []string {
+	if h == "" || slices.Contains(hosts, h) {
+		return hosts
+	}
+	return append(hosts, h)
+}
+
+// guessSecrets makes the Secrets that Gateways name, in the namespace of the
+// gateway's pods, where istiod looks for them.
+func (b *builder) guessSecrets() {
+	for _, g := range b.Gateways {
+		for _, pod := range b.Pods {
+			if !pod.Gateway || !subset(g.Spec.GetSelector(), pod.Labels) {
+				continue
+			}
+			for i, server := range g.Spec.GetServers() {
+				name := server.GetTls().GetCredentialName()
+				if name == "" || strings.Contains(name, "/") || b.Secret(pod.Namespace, name) != nil {
+					continue
+				}
+				var hosts []string
+				for _, h := range server.GetHosts() {
+					if _, after, ok := strings.Cut(h, "/"); ok {
+						h = after
+					}
+					if h != "*" {
+						hosts = addHost(hosts, h)
+					}
+				}
+				common := "hoplab.test"
+				if len(hosts) > 0 {
+					common = hosts[0]
+				}
+				source := g.At(fmt.Sprintf("spec.servers[%d].tls.credentialName", i))
+				made := &Secret{Keys: []string{"tls.crt", "tls.key"}}
+				made.SecretEntry = plan.SecretEntry{
+					Namespace: pod.Namespace, Name: name, Source: source,
+					Request: leaf("", manifest.ScenarioLeaf{CommonName: common, DNSNames: hosts}),
+				}
+				b.Secrets = append(b.Secrets, made)
+				b.guessed(g.Object, source, fmt.Sprintf("Secret %s/%s is made up: self-signed for %s", pod.Namespace, name, common),
+					"give the Secret, or a Scenario with secrets:")
+			}
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package passport
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Complete tells whether every end is there that the nodes should have given.
+// It is known to the process that joined the ends: a passport read from JSON
+// does not tell.
+func (p Passport) Complete() bool { return len(p.missing) == 0 }
+
+// Missing names the ends that should be there and are not, for people.
+func (p Passport) Missing() []string { return slices.Clone(p.missing) }
+
+func (t *tree) missing() []string {
+	missing := []string{}
+	for _, l := range t.legs {
+		missing = append(missing, l.missing()...)
+		if l.accepted() != nil && l.awaitsMore() {
+			missing = append(missing, fmt.Sprintf("the request that %s sent on", l.accepted().Node))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return missing
+}
+
+func (l *leg) missing() []string {
+	d, a := l.dialledConn(), l.acceptedConn()
+	if r := l.dialled(); d == nil && r != nil && r.Conn != "" {
+		return []string{fmt.Sprintf("the connection that %s dialled", r.Node)}
+	}
+	if d == nil || d.Peer == "" { // the other side is none of ours
+		return nil
+	}
+	if a == nil {
+		if l.wire.unconnected() || d.Local == "" {
+			return nil
+		}
+		return []string{fmt.Sprintf("the connection that %s accepted from %s", d.Peer, d.Node)}
+	}
+	// On a connection that was closed before (a stale one of a pool) no request
+	// need have arrived.
+	gone := a.Ended != nil || !a.Closed.IsZero()
+	if r := l.exchange.dialled; l.last && r != nil && l.exchange.accepted == nil && (!gone || r.Status != 0) {
+		return []string{fmt.Sprintf("the request that %s accepted from %s", a.Node, d.Node)}
+	}
+	return nil
+}
+
+// unsent are the response flags of requests that a proxy answers itself though
+// it knew a cluster: UH no healthy upstream, UO overflow, NC no cluster.
+// Envoy: response flags.
+var unsent = []string{"UH", "UO", "NC", "NR"}
+
+// awaitsMore: the accepting node is a proxy that chose where to, and the end of
+// what it sent there (or, after a retry, the end that succeeded) is not here.
+func (l *leg) awaitsMore() bool {
+	r := l.accepted()
+	if len(l.exchange.children) == 0 {
+		return slices.ContainsFunc(r.Chose, func(c Choice) bool {
+			return c.What == "cluster" || c.What == "target group" || c.What == "endpoint"
+		}) && (r.Ended == nil || !slices.Contains(unsent, r.Ended.Flag))
+	}
+	if r.Ended != nil || r.Status == 0 || r.Status >= 400 {
+		return false
+	}
+	return !slices.ContainsFunc(l.exchange.children, func(c *exchange) bool {
+		return c.dialled.Ended == nil && c.dialled.Status != 0
+	})
+}

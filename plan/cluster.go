@@ -1,0 +1,70 @@
+package plan
+
+import (
+	"net"
+	"strconv"
+	"time"
+)
+
+// Cluster is a set of endpoints that do the same; an ALB's target group.
+type Cluster struct {
+	Name string `json:"name"` // "outbound|80||netbox.netbox.svc.cluster.local", "k8s-istiosys-istioing-<hash>"
+	// Protocol is what is spoken to the endpoints: "http/1.1" or "h2" with
+	// prior knowledge; empty for raw TCP.
+	Protocol string `json:"protocol,omitempty"`
+	// ProtocolVersion is a target group's: HTTP1, HTTP2 or GRPC.
+	ProtocolVersion string     `json:"protocolVersion,omitempty"`
+	Endpoints       []Endpoint `json:"endpoints,omitempty"`
+
+	// ConnectTimeout bounds the TCP connect; 0 means DefaultConnectTimeout.
+	ConnectTimeout time.Duration `json:"connectTimeout,omitempty"`
+
+	HealthCheck *HealthCheck `json:"healthCheck,omitempty"` // nil: not probed, always taken as healthy
+	ARN         string       `json:"arn,omitempty"`         // of a target group
+	Because     string       `json:"because,omitempty"`
+	Source      Source       `json:"source,omitzero"`
+}
+
+// Endpoint is one place where a cluster is served.
+type Endpoint struct {
+	Node    string     `json:"node,omitempty"` // the node that answers there, where it is one of ours
+	Address Address    `json:"address"`
+	TLS     *ClientTLS `json:"tls,omitempty"` // auto mTLS is decided per endpoint
+	Weight  int        `json:"weight,omitempty"`
+	// NodePort is the port of the Kubernetes node that leads to Address; an
+	// ALB with instance targets names it in its log. 0: dialled directly.
+	NodePort int `json:"nodePort,omitempty"`
+}
+
+// Address is where to dial: a port of a pod, symbolic until it is bound, or
+// a literal host:port outside the plan.
+type Address struct {
+	Pod  string `json:"pod,omitempty"`
+	Port int    `json:"port,omitempty"`
+	// Private is the pod's second address, that only the pod itself sees.
+	Private bool   `json:"private,omitempty"`
+	Literal string `json:"literal,omitempty"`
+}
+
+// String is for people: "istio-system/istio-ingressgateway-0:8443".
+func (a Address) String() string {
+	if a.Literal != "" {
+		return a.Literal
+	}
+	return net.JoinHostPort(a.Pod, strconv.Itoa(a.Port))
+}
+
+// HealthCheck is a target group's (facts/aws.md 4).
+type HealthCheck struct {
+	TLS      *ClientTLS    `json:"tls,omitempty"`  // set for HTTPS probes
+	Port     int           `json:"port,omitempty"` // of the target's pod; 0: the traffic port
+	Path     string        `json:"path"`
+	Interval time.Duration `json:"interval"`
+	Timeout  time.Duration `json:"timeout"`
+	// Healthy and Unhealthy are how many probes in a row change the state; a
+	// newly registered target needs one success only.
+	Healthy   int    `json:"healthy"`
+	Unhealthy int    `json:"unhealthy"`
+	Codes     string `json:"codes"` // matcher: "200", "200,202", "200-299"
+	Source    Source `json:"source,omitzero"`
+}

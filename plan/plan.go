@@ -1,0 +1,141 @@
+package plan
+
+import "time"
+
+// Plan is what every node of one scenario is to do.
+type Plan struct {
+	Scenario     string `json:"scenario"`
+	IstioVersion string `json:"istioVersion"` // "1.30": chooses where releases differ on the wire
+	TrustDomain  string `json:"trustDomain"`  // of the mesh, "cluster.local" by default
+
+	Nodes []Node `json:"nodes,omitempty"`
+	Pods  []Pod  `json:"pods,omitempty"`
+	Hosts []Host `json:"hosts,omitempty"`
+}
+
+// Node finds a node by its name; nil when there is none.
+func (p *Plan) Node(name string) *Node {
+	for i := range p.Nodes {
+		if p.Nodes[i].Name == name {
+			return &p.Nodes[i]
+		}
+	}
+	return nil
+}
+
+// Host says which outermost node a DNS name leads to. Name may begin with
+// "*.", which as in Route 53 stands for any number of labels, never none.
+type Host struct {
+	Name   string `json:"name"`
+	Node   string `json:"node"`
+	Source Source `json:"source,omitzero"`
+}
+
+// Pod is what shares one network address: a pod, or a load balancer. Where an
+// app sits behind a sidecar the pod has a second address, that only it sees.
+type Pod struct {
+	Name   string `json:"name"` // "istio-system/istio-ingressgateway-0", or an edge's node name
+	Source Source `json:"source,omitzero"`
+}
+
+// Kind is the role of a node.
+type Kind string
+
+// The kinds of nodes.
+const (
+	Client  Kind = "client"
+	Edge    Kind = "edge"
+	Gateway Kind = "gateway"
+	Sidecar Kind = "sidecar"
+	AppKind Kind = "app"
+)
+
+// Personality names what a proxy behaves as: its headers, error pages, log
+// line. Each is one file of package proxy.
+type Personality string
+
+// The personalities.
+const (
+	ALB          Personality = "alb"
+	EnvoyGateway Personality = "envoy-gateway"
+	EnvoySidecar Personality = "envoy-sidecar"
+)
+
+// Node is one running party.
+type Node struct {
+	Name        string      `json:"name"` // in the grammar of INTERFACE: alb/NS/INGRESS, gateway/NS/DEPLOYMENT ...
+	Kind        Kind        `json:"kind"`
+	Pod         string      `json:"pod"` // a Pod's name: whose address it has
+	Personality Personality `json:"personality,omitempty"`
+
+	// App is set for nodes of kind app, and for nothing else.
+	App *App `json:"app,omitempty"`
+
+	// Identity is the SPIFFE ID under which the node asks the mesh CA for its
+	// certificate ("spiffe://cluster.local/ns/x/sa/y"); empty outside the mesh.
+	Identity string `json:"identity,omitempty"`
+
+	Listeners []Listener    `json:"listeners,omitempty"`
+	Routes    []RouteConfig `json:"routes,omitempty"`
+	Clusters  []Cluster     `json:"clusters,omitempty"`
+
+	ALB   *ALBOptions   `json:"alb,omitempty"`
+	Envoy *EnvoyOptions `json:"envoy,omitempty"`
+
+	Source Source `json:"source,omitzero"`
+}
+
+// Cluster finds a cluster by name; nil when there is none.
+func (n *Node) Cluster(name string) *Cluster {
+	for i := range n.Clusters {
+		if n.Clusters[i].Name == name {
+			return &n.Clusters[i]
+		}
+	}
+	return nil
+}
+
+// RouteConfig finds a route configuration by name; nil when there is none.
+func (n *Node) RouteConfig(name string) *RouteConfig {
+	for i := range n.Routes {
+		if n.Routes[i].Name == name {
+			return &n.Routes[i]
+		}
+	}
+	return nil
+}
+
+// ALBOptions are an Application Load Balancer's own settings.
+type ALBOptions struct {
+	LoadBalancer string `json:"loadBalancer"` // its AWS name: k8s-istiosys-istioing-<hash>
+	Region       string `json:"region"`       // from the first certificate's ARN, else "us-east-1"
+	Scheme       string `json:"scheme"`       // "internal" or "internet-facing"
+}
+
+// EnvoyOptions are an Envoy's own settings.
+type EnvoyOptions struct {
+	// NumTrustedProxies is gatewayTopology.numTrustedProxies: how many
+	// X-Forwarded-For entries, from the right, are believed. Default 0.
+	NumTrustedProxies int `json:"numTrustedProxies,omitempty"`
+	// HideTransportReason: no ", transport failure reason: ..." in the body of
+	// a 503; so Envoy 1.39, which Istio 1.31 has
+	// (envoy.reloadable_features.hide_transport_failure_reason_in_response_body).
+	HideTransportReason bool `json:"hideTransportReason,omitempty"`
+}
+
+// App is a workload that stands in for a container.
+type App struct {
+	Name      string `json:"name"` // in testbed/apps
+	Image     string `json:"image,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	Pod       string `json:"pod,omitempty"`
+	// Ports are the container ports that it listens on.
+	Ports []int `json:"ports,omitempty"`
+	// Private: the app listens on the address that only its pod sees, behind a
+	// sidecar that has the pod's own.
+	Private bool `json:"private,omitempty"`
+}
+
+// DefaultConnectTimeout bounds a TCP connect where a cluster says nothing.
+// Both the ALB and Istio use 10 s (facts/aws.md 2.1, istio.md 3).
+const DefaultConnectTimeout = 10 * time.Second

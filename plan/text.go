@@ -1,0 +1,212 @@
+package plan
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// WriteText writes a plan as short, stable text: what every node listens on,
+// matches, presents, trusts and dials, each with the line that said so.
+func (p *Plan) WriteText(w io.Writer) error {
+	t := &textWriter{}
+	t.line(0, "scenario %s  istio %s  trust domain %s", p.Scenario, p.IstioVersion, p.TrustDomain)
+	for _, h := range p.Hosts {
+		t.line(0, "host %s -> %s%s", h.Name, h.Node, because("", h.Source))
+	}
+	for i := range p.Nodes {
+		t.node(&p.Nodes[i])
+	}
+	_, err := w.Write(t.Bytes())
+	return err
+}
+
+type textWriter struct{ bytes.Buffer }
+
+func (t *textWriter) line(depth int, format string, args ...any) {
+	t.WriteString(strings.Repeat("  ", depth))
+	fmt.Fprintf(t, format, args...)
+	t.WriteByte('\n')
+}
+
+// because is the reason and the place, behind what they explain.
+func because(reason string, s Source) string {
+	out := ""
+	if reason != "" {
+		out = "  because " + reason
+	}
+	if !s.IsZero() {
+		out += "  " + s.Short()
+	}
+	return out
+}
+
+func (t *textWriter) node(n *Node) {
+	if n.Kind == Client {
+		return
+	}
+	t.line(0, "")
+	head := n.Name
+	if n.Personality != "" {
+		head += "  " + string(n.Personality)
+	}
+	if n.Identity != "" {
+		head += "  " + n.Identity
+	}
+	t.line(0, "%s%s", head, because("", n.Source))
+	if n.App != nil {
+		where := ""
+		if n.App.Private {
+			where = ", behind its sidecar"
+		}
+		t.line(1, "app %s on %v%s", n.App.Name, n.App.Ports, where)
+	}
+	if n.Envoy != nil && n.Envoy.NumTrustedProxies > 0 {
+		t.line(1, "numTrustedProxies %d", n.Envoy.NumTrustedProxies)
+	}
+	for _, l := range n.Listeners {
+		way := ""
+		if l.Outbound {
+			way = " outbound"
+		}
+		t.line(1, "listener %s%s  ports %v  %s%s", l.Name, way, l.Ports, l.Protocol, because("", l.Source))
+		for _, fc := range l.FilterChains {
+			t.chain(&fc)
+		}
+	}
+	for _, rc := range n.Routes {
+		t.line(1, "routes %s", rc.Name)
+		for _, vh := range rc.VirtualHosts {
+			t.line(2, "virtual host %s  domains %s%s", vh.Name, strings.Join(vh.Domains, " "), because("", vh.Source))
+			for _, r := range vh.Routes {
+				t.route(&r)
+			}
+		}
+	}
+	for _, c := range n.Clusters {
+		t.cluster(&c)
+	}
+}
+
+func (t *textWriter) chain(fc *FilterChain) {
+	var match []string
+	m := fc.Match
+	if len(m.DestinationPorts) > 0 {
+		match = append(match, fmt.Sprintf("port %v", m.DestinationPorts))
+	}
+	if len(m.ServerNames) > 0 {
+		match = append(match, "SNI "+strings.Join(m.ServerNames, " "))
+	}
+	if m.TransportProtocol != "" {
+		match = append(match, m.TransportProtocol)
+	}
+	if len(m.ApplicationProtocols) > 0 {
+		match = append(match, "ALPN "+strings.Join(m.ApplicationProtocols, " "))
+	}
+	if len(match) == 0 {
+		match = []string{"anything"}
+	}
+	to := "routes " + fc.Routes
+	if fc.Routes == "" {
+		to = "tcp " + fc.TCP
+	}
+	t.line(2, "filter chain %q  matches %s -> %s%s", fc.Name, strings.Join(match, ", "), to, because(fc.Because, fc.Source))
+	if s := fc.TLS; s != nil {
+		t.line(3, "TLS presents %s%s", strings.Join(s.Certificates, " "), parameters(&s.TLSParameters, s.ALPN))
+		if s.ClientAuth {
+			t.line(3, "requires a client certificate of %s, trust domain %s", s.Trust, strings.Join(s.TrustDomains, " "))
+		}
+		if len(s.NotOffered) > 0 {
+			t.line(3, "not offered here (Go's crypto/tls has them not): %s", strings.Join(s.NotOffered, " "))
+		}
+	}
+}
+
+func parameters(p *TLSParameters, alpn []string) string {
+	out := ""
+	if p.Policy != "" {
+		out += "  policy " + p.Policy
+	}
+	if p.MinVersion != "" || p.MaxVersion != "" {
+		out += fmt.Sprintf("  %s..%s", orDefault(p.MinVersion, "TLS 1.2"), orDefault(p.MaxVersion, "TLS 1.3"))
+	}
+	if len(alpn) > 0 {
+		out += "  ALPN " + strings.Join(alpn, " ")
+	}
+	return out
+}
+
+func orDefault(s, d string) string {
+	if s == "" {
+		return d
+	}
+	return s
+}
+
+func (t *textWriter) route(r *Route) {
+	var to []string
+	switch {
+	case r.Redirect != nil:
+		to = append(to, fmt.Sprintf("redirect %d %s://%s:%s%s?%s", r.Redirect.Status, r.Redirect.Protocol, r.Redirect.Host, r.Redirect.Port, r.Redirect.Path, r.Redirect.Query))
+	case r.Response != nil:
+		to = append(to, fmt.Sprintf("respond %d %q", r.Response.Status, r.Response.Body))
+	}
+	for _, f := range r.Forward {
+		w := f.Cluster
+		if len(r.Forward) > 1 {
+			w += fmt.Sprintf(" weight %d", f.Weight)
+		}
+		to = append(to, w)
+	}
+	name := r.Name
+	if name != "" {
+		name = " " + name
+	}
+	t.line(3, "route%s -> %s%s", name, strings.Join(to, ", "), because(r.Because, r.Source))
+}
+
+func (t *textWriter) cluster(c *Cluster) {
+	protocol := c.Protocol
+	if protocol == "" {
+		protocol = "tcp"
+	}
+	t.line(1, "cluster %s  %s%s", c.Name, protocol, because(c.Because, c.Source))
+	for _, e := range c.Endpoints {
+		how := "plaintext"
+		if s := e.TLS; s != nil {
+			how = "TLS, sends no SNI"
+			if s.ServerName != "" {
+				how = "TLS, sends SNI " + s.ServerName
+			}
+			if s.Certificate != "" {
+				how += ", presents " + s.Certificate
+			}
+			if s.Trust == "" {
+				how += ", verifies nothing"
+			} else {
+				how += ", trusts " + s.Trust
+			}
+			if len(s.Identities) > 0 {
+				how += ", expects " + strings.Join(s.Identities, " or ")
+			}
+			how += parameters(&s.TLSParameters, s.ALPN)
+		}
+		node := e.Node
+		if node == "" {
+			node = "(not ours)"
+		}
+		t.line(2, "endpoint %s at %s  %s", node, e.Address, how)
+	}
+	if h := c.HealthCheck; h != nil {
+		scheme, port := "HTTP", "traffic port"
+		if h.TLS != nil {
+			scheme = "HTTPS"
+		}
+		if h.Port != 0 {
+			port = fmt.Sprintf("port %d", h.Port)
+		}
+		t.line(2, "health check %s %s %s every %v, timeout %v, healthy after %d, unhealthy after %d, codes %s%s",
+			scheme, port, h.Path, h.Interval, h.Timeout, h.Healthy, h.Unhealthy, h.Codes, because("", h.Source))
+	}
+}

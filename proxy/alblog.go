@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"hoplab.dev/plan"
+)
+
+// requestLog is an ALB access log entry, field by field as ALB guide, "Access
+// log entries" lists them.
+func (a *alb) requestLog(x *exchange) string {
+	target, targetStatus, targets, targetStatuses := "-", "-", "-", "-"
+	requestTime, targetTime, responseTime := "-1", "-1", "-1"
+	group := "-"
+	if x.cluster != nil && x.cluster.ARN != "" {
+		group = x.cluster.ARN
+	}
+	if x.endpoint != nil && x.forwarded {
+		target = x.endpoint.logAddress()
+		targets = target
+		requestTime = seconds(x.sentAt)
+	}
+	if x.out != nil {
+		targetStatus = fmt.Sprint(x.out.Status)
+		targetStatuses = targetStatus
+		targetTime = seconds(x.headAt - x.sentAt)
+		responseTime = seconds(time.Since(x.began) - x.headAt)
+	}
+	kind, version := "http", x.req.protocol()
+	cipher, protocol, domain, cert := "-", "-", "-", "-"
+	if t := x.d.end.TLS; t != nil && t.Complete {
+		kind = "https"
+		cipher, protocol = t.CipherSuite, strings.Replace(t.Version, "TLS 1.0", "TLSv1", 1)
+		protocol = strings.Replace(protocol, "TLS ", "TLSv", 1)
+		if t.SNI != "" {
+			domain = t.SNI
+		}
+		if cert = x.d.servedARN(); t.Resumed {
+			cert = "session-reused"
+		}
+	}
+	if x.req.major == 2 {
+		kind, version = "h2", "HTTP/2.0"
+	}
+	if x.status == 101 {
+		kind = strings.Replace(strings.Replace(kind, "https", "wss", 1), "http", "ws", 1)
+	}
+	rule, actions := "-1", "-"
+	if x.route != nil {
+		rule = x.route.plan.Name
+		if rule == "default" {
+			rule = "0"
+		}
+		switch {
+		case x.route.plan.Redirect != nil:
+			actions = "redirect"
+		case x.route.plan.Response != nil:
+			actions = "fixed-response"
+		default:
+			actions = "forward"
+		}
+	}
+	host := withoutPort(x.req.authority)
+	url := fmt.Sprintf("%s://%s:%d%s", x.req.scheme, host, x.d.at.port, x.req.path)
+	received := int64(headerSize(x.req.header)+len(x.req.method)+len(x.req.path)+13) + x.w.bytesRead()
+	sum := sha256.Sum256([]byte(x.d.end.ID))
+	return strings.Join([]string{
+		kind, awsTime(time.Now()), a.resource(), x.node.env.clusterAddress(x.d.end.Remote), target,
+		requestTime, targetTime, responseTime, fmt.Sprint(x.status), targetStatus,
+		fmt.Sprint(received), fmt.Sprint(x.w.bytesSent()),
+		quote(x.req.method + " " + url + " " + version), quote(dash(x.req.header.Get("User-Agent"))),
+		cipher, protocol, group, quote(dash(x.req.header.Get("X-Amzn-Trace-Id"))),
+		quote(domain), quote(cert), rule, awsTime(x.began), quote(actions), quote(dash(x.redirect)), quote("-"),
+		quote(targets), quote(targetStatuses), quote("-"), quote("-"),
+		"TID_" + hex.EncodeToString(sum[:16]),
+	}, " ")
+}
+
+// connectionLog: an ALB's access log has no line for a connection without a
+// request.
+func (*alb) connectionLog(*downstream) string { return "" }
+
+// resource is the load balancer as its logs name it: app/NAME/ID.
+func (a *alb) resource() string {
+	sum := sha256.Sum256([]byte(a.options.LoadBalancer))
+	return "app/" + a.options.LoadBalancer + "/" + hex.EncodeToString(sum[:8])
+}
+
+// logAddress is the target as an ALB's log names it: with instance targets
+// the port is the node's.
+func (e *endpoint) logAddress() string {
+	addr := e.plan.Address.String()
+	if real := e.address(); real != "" {
+		addr = real
+	}
+	if e.plan.NodePort != 0 {
+		return fmt.Sprintf("%s:%d", withoutPort(addr), e.plan.NodePort)
+	}
+	return addr
+}
+
+// servedARN is the ARN of the certificate that was served on a connection.
+func (d *downstream) servedARN() string {
+	c := d.chain.Load()
+	if c == nil || c.tls == nil || d.raw.served == nil {
+		return "-"
+	}
+	for _, name := range c.tls.names() {
+		if cert, err := d.node.env.Certificates.Certificate(d.ctx, name); err == nil && cert == d.raw.served {
+			return strings.TrimPrefix(name, plan.ACMCertificate(""))
+		}
+	}
+	return "-"
+}
+
+func awsTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", max(d, 0).Seconds()) }
+
+// quote puts a log field between quotes, and keeps what strangers sent from
+// breaking out of it.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\' || c < 0x20 || c >= 0x7f:
+			fmt.Fprintf(&b, "\\x%02X", c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,119 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"hoplab.dev/passport"
+	"hoplab.dev/plan"
+)
+
+// Client is the node that asks. It records its ends as every node does.
+type Client struct{ node *Node }
+
+// NewClient makes a client node of that name.
+func NewClient(name string, env Env) (*Client, error) {
+	n, err := NewNode(plan.Node{Name: name, Kind: plan.Client}, env)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{n}, nil
+}
+
+// Close ends the client.
+func (c *Client) Close(ctx context.Context) error { return c.node.Close(ctx) }
+
+// ClientRequest is one request on a connection of its own.
+type ClientRequest struct {
+	To     plan.Address
+	Peer   string          // the node there, "" when it is none of ours
+	TLS    *plan.ClientTLS // nil: plaintext
+	Method string
+	Host   string // Host or :authority
+	Path   string // with the query
+	Header http.Header
+	Body   []byte // nil: none
+}
+
+// ClientResponse is what came back, with as much of the body as was asked for.
+type ClientResponse struct {
+	Status    int
+	Reason    string
+	Header    http.Header
+	Body      []byte
+	Truncated bool // there was more body than maxBody
+}
+
+// Do sends a request and reads the response. Root is the ID of the request's
+// end, or of the connection's where no request could be sent. An error says
+// why no response came.
+func (c *Client) Do(ctx context.Context, r ClientRequest, maxBody int64) (res *ClientResponse, root string, err error) {
+	n := c.node
+	st, err := newState(n, plan.Node{Name: n.name, Kind: plan.Client, Clusters: []plan.Cluster{{
+		Name: r.Host, Endpoints: []plan.Endpoint{{Node: r.Peer, Address: r.To, TLS: r.TLS}},
+	}}}, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	defer st.release(nil)
+	out := &passport.RequestEnd{
+		ID: n.ids.Next(), Node: n.name, Role: passport.Dialled, Attempt: 1,
+		RequestID: r.Header.Get("X-Request-Id"), TraceID: r.Header.Get("X-Amzn-Trace-Id"),
+		Method: r.Method, Scheme: "http", Authority: r.Host, Path: r.Path, Started: time.Now(),
+	}
+	if r.TLS != nil {
+		out.Scheme = "https"
+	}
+	defer func() {
+		out.Total = time.Since(out.Started)
+		n.env.Sink.Request(*out)
+	}()
+	u, f := st.clusters[r.Host].endpoints[0].connect(ctx)
+	if f != nil {
+		out.Conn, out.Ended = f.conn.ID, f.ended()
+		return nil, out.ID, fmt.Errorf("%s", f.message)
+	}
+	defer u.close(nil)
+	out.Conn, out.Ordinal, out.Protocol = u.end.ID, u.begin(), "http/1.1"
+	if u.h2 != nil {
+		out.Protocol = "h2"
+	}
+	req := &request{method: r.Method, scheme: out.Scheme, authority: r.Host, path: r.Path, header: r.Header, major: 1, minor: 1}
+	if r.Body != nil {
+		req.body, req.length = io.NopCloser(bytes.NewReader(r.Body)), int64(len(r.Body))
+		out.BodySent = req.length
+	}
+	head, err := u.roundTrip(ctx, req, r.Header, func(int, http.Header) {})
+	if err != nil {
+		f := exchangeFailure(ctx, err)
+		if f.kind == clientGone {
+			f.message = "gave up waiting: " + ctx.Err().Error()
+		}
+		out.Ended = f.ended()
+		return nil, out.ID, fmt.Errorf("%s", f.message)
+	}
+	out.FirstByte, out.Status = time.Since(out.Started), head.status
+	res = &ClientResponse{Status: head.status, Reason: head.reason, Header: head.header}
+	if head.body == nil { // 101: the tunnel is nobody's
+		_ = head.tunnel.Close()
+		return res, out.ID, nil
+	}
+	defer head.body.Close()
+	res.Body, err = io.ReadAll(io.LimitReader(head.body, maxBody))
+	out.BodyReceived = int64(len(res.Body))
+	if err == nil {
+		var rest int64
+		rest, err = io.Copy(io.Discard, head.body)
+		out.BodyReceived += rest
+		res.Truncated = rest > 0
+	}
+	if err != nil {
+		out.Ended = &passport.Ended{Flag: "UC", Detail: "upstream_reset_after_response_started{connection_termination}", Message: "the response broke off: " + err.Error()}
+		return res, out.ID, fmt.Errorf("the response broke off: %w", err)
+	}
+	return res, out.ID, nil
+}

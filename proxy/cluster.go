@@ -1,0 +1,240 @@
+package proxy
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hoplab.dev/plan"
+)
+
+// cluster is a cluster in force.
+type cluster struct {
+	node      *Node
+	plan      plan.Cluster
+	endpoints []*endpoint
+	next      atomic.Uint32 // of the round robin
+}
+
+// endpoint is one endpoint in force, with its pool. The same one lives on in
+// the next plan while it is dialled, spoken to and probed in the same way.
+type endpoint struct {
+	key     string
+	cluster *cluster // as of the plan that made it
+	plan    plan.Endpoint
+	tls     *clientTLS // nil: plaintext
+	health  *health    // nil: not probed
+	active  atomic.Int64
+	remote  atomic.Pointer[string] // the address last dialled, as the cluster knows it
+
+	mu     sync.Mutex
+	closed bool
+	idle   []*upstream // HTTP/1.1, the last used at the end
+	shared []*upstream // HTTP/2
+}
+
+// idleUpstream is how long an unused connection is kept. Envoy's clusters keep
+// one for an hour (idle_timeout), an ALB for its idle timeout.
+func (n *Node) idleUpstream() time.Duration { return n.personality.limits().idle }
+
+func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
+	c := &cluster{node: n, plan: p}
+	known := map[string]*endpoint{}
+	if old != nil && old.clusters[p.Name] != nil {
+		for _, e := range old.clusters[p.Name].endpoints {
+			known[e.key] = e
+		}
+	}
+	for _, ep := range p.Endpoints {
+		key, err := json.Marshal(struct {
+			Address  plan.Address
+			TLS      *plan.ClientTLS
+			Protocol string
+			Connect  time.Duration
+			Probe    *plan.HealthCheck
+		}{ep.Address, ep.TLS, p.Protocol, p.ConnectTimeout, p.HealthCheck})
+		if err != nil {
+			return nil, err
+		}
+		if e := known[string(key)]; e != nil {
+			c.endpoints = append(c.endpoints, e)
+			continue
+		}
+		e := &endpoint{key: string(key), cluster: c, plan: ep}
+		if ep.TLS != nil {
+			if e.tls, err = newClientTLS(n, ep.TLS); err != nil {
+				return nil, err
+			}
+		}
+		if p.HealthCheck != nil {
+			if e.health, err = newHealth(n, e, p.HealthCheck); err != nil {
+				return nil, err
+			}
+		}
+		c.endpoints = append(c.endpoints, e)
+	}
+	return c, nil
+}
+
+// start begins the probing of endpoints that are new.
+func (c *cluster) start() {
+	for _, e := range c.endpoints {
+		if e.health != nil {
+			e.health.start()
+		}
+	}
+}
+
+// pick chooses an endpoint, other than those tried where there is another.
+// Where fewer than one target is healthy an ALB uses all of them (fail open:
+// unhealthy_state_routing.minimum_healthy_targets.count, default 1). Nil: the
+// cluster has no endpoint.
+func (c *cluster) pick(tried []*endpoint) *endpoint {
+	from := c.endpoints
+	healthy := slices.DeleteFunc(slices.Clone(from), func(e *endpoint) bool { return e.health != nil && !e.health.usable() })
+	if len(healthy) > 0 {
+		from = healthy
+	}
+	if len(tried) > 0 {
+		other := slices.DeleteFunc(slices.Clone(from), func(e *endpoint) bool { return slices.Contains(tried, e) })
+		if len(other) > 0 { // previous_hosts predicate
+			from = other
+		}
+	}
+	if len(from) == 0 {
+		return nil
+	}
+	first := from[int(c.next.Add(1)-1)%len(from)]
+	if !c.node.personality.leastRequests() {
+		return first // round_robin, an ALB's default
+	}
+	// LEAST_REQUEST, Istio's default: the better of two.
+	second := from[int(c.next.Load())%len(from)]
+	if second.active.Load() < first.active.Load() {
+		return second
+	}
+	return first
+}
+
+// address is where the endpoint was last dialled, as the cluster knows it; ""
+// while it never was.
+func (e *endpoint) address() string {
+	if a := e.remote.Load(); a != nil {
+		return *a
+	}
+	return ""
+}
+
+// name is the endpoint as a passport shows it.
+func (e *endpoint) name() string {
+	if e.plan.Node != "" {
+		return e.plan.Node
+	}
+	return e.plan.Address.String()
+}
+
+// why tells why this endpoint could be chosen.
+func (e *endpoint) why(c *cluster) string {
+	if e.health == nil {
+		return fmt.Sprintf("1 of %d", len(c.endpoints))
+	}
+	usable := 0
+	for _, o := range c.endpoints {
+		if o.health == nil || o.health.usable() {
+			usable++
+		}
+	}
+	if usable == 0 {
+		return fmt.Sprintf("fail open: none of %d targets is healthy", len(c.endpoints))
+	}
+	return fmt.Sprintf("1 of %d healthy of %d", usable, len(c.endpoints))
+}
+
+// take gives an open connection that can carry one more request: a pooled one,
+// else a new one.
+func (e *endpoint) take() *upstream {
+	if e.cluster.node.keepNoIdle.Load() > 0 {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := len(e.shared) - 1; i >= 0; i-- {
+		u := e.shared[i]
+		if u.h2.Err() != nil {
+			e.shared = slices.Delete(e.shared, i, i+1)
+			go u.close(nil)
+			continue
+		}
+		if u.h2.Reserve() == nil {
+			return u
+		}
+	}
+	for len(e.idle) > 0 {
+		u := e.idle[len(e.idle)-1]
+		e.idle = e.idle[:len(e.idle)-1]
+		if u.expire.Stop() && u.alive() {
+			return u
+		}
+		go u.close(nil)
+	}
+	return nil
+}
+
+// put gives an HTTP/1.1 connection back.
+func (e *endpoint) put(u *upstream) {
+	e.mu.Lock()
+	if e.closed || e.cluster.node.keepNoIdle.Load() > 0 {
+		e.mu.Unlock()
+		u.close(nil)
+		return
+	}
+	u.expire = time.AfterFunc(e.cluster.node.idleUpstream(), func() {
+		e.mu.Lock()
+		e.idle = slices.DeleteFunc(e.idle, func(o *upstream) bool { return o == u })
+		e.mu.Unlock()
+		u.close(nil)
+	})
+	e.idle = append(e.idle, u)
+	e.mu.Unlock()
+}
+
+// share offers an HTTP/2 connection to other requests.
+func (e *endpoint) share(u *upstream) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed && e.cluster.node.keepNoIdle.Load() == 0 {
+		e.shared = append(e.shared, u)
+		u.pooled = true
+	}
+}
+
+// closeIdle closes what no request uses. Shared connections are closed when
+// their last request is over.
+func (e *endpoint) closeIdle() {
+	e.mu.Lock()
+	idle, shared := e.idle, e.shared
+	e.idle, e.shared = nil, nil
+	e.mu.Unlock()
+	for _, u := range idle {
+		if u.expire.Stop() {
+			u.close(nil)
+		}
+	}
+	for _, u := range shared {
+		u.retire()
+	}
+}
+
+// close ends the endpoint: its plan is no more in force.
+func (e *endpoint) close() {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	if e.health != nil {
+		e.health.stop()
+	}
+	e.closeIdle()
+}

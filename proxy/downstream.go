@@ -1,0 +1,380 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hoplab.dev/passport"
+	"hoplab.dev/plan"
+)
+
+// helloTimeout bounds the wait for a ClientHello, and handshakeTimeout the
+// handshake: Istio sets both to 15 s on its listeners (pilot/pkg/networking/
+// core/listener.go; PILOT_GATEWAY_TRANSPORT_SOCKET_CONNECT_TIMEOUT). AWS does
+// not tell an ALB's; the same is used.
+const (
+	helloTimeout     = 15 * time.Second
+	handshakeTimeout = 15 * time.Second
+)
+
+// downstream is one accepted connection.
+type downstream struct {
+	node   *Node
+	raw    *conn
+	stream net.Conn  // raw, or TLS over it, perhaps buffered
+	tls    *tls.Conn // nil: plaintext
+	at     portKey
+	chain  atomic.Pointer[chain] // chosen
+	opened time.Time
+
+	ctx    context.Context // ends with the connection
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	end      passport.ConnEnd
+	requests int  // so far
+	running  int  // at the moment
+	draining bool // no further request is taken
+	watching bool // HTTP/1.1: a read watches for the client's going away
+}
+
+func newDownstream(n *Node, c net.Conn, original string, at portKey) *downstream {
+	d := &downstream{node: n, raw: &conn{Conn: c}, at: at, opened: time.Now()}
+	d.stream = d.raw
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.end = passport.ConnEnd{
+		ID: n.ids.Next(), Node: n.name, Kind: string(n.kind), Role: passport.Accepted,
+		Local: c.LocalAddr().String(), Remote: c.RemoteAddr().String(), OriginalDestination: original,
+		Opened: d.opened,
+	}
+	return d
+}
+
+// serve is the life of the connection. It closes it.
+func (d *downstream) serve() {
+	defer d.cancel()
+	defer d.finish()
+	st := d.node.state.Load()
+	l := st.listeners[d.at]
+	if l == nil { // the plan dropped it while the connection was accepted
+		d.raw.reset()
+		return
+	}
+	a, err := d.inspect(l)
+	if err != nil {
+		return // a port probe: nothing was sent that a chain could be chosen by
+	}
+	if a.hello != nil {
+		d.end.TLS = &passport.TLSEnd{SNI: a.hello.serverName, Offered: a.hello.alpn}
+	}
+	c := chooseChain(l.chains, a)
+	if c == nil {
+		d.noChain(a)
+		return
+	}
+	d.chain.Store(c)
+	if !d.node.state.Load().chains[c] { // replaced meanwhile, and not seen by Apply
+		d.drain()
+	}
+	now := c.now.Load()
+	d.end.Chose = []passport.Choice{{What: "filter chain", Name: now.Name, Because: now.Because, Source: now.Source.String()}}
+	if c.tls != nil && !d.handshake(c, a) {
+		return
+	}
+	d.node.env.Sink.Conn(d.end)
+	switch {
+	case now.Routes == "":
+		d.serveTCP(now.TCP)
+	case d.isHTTP2():
+		d.node.http2.serve(d)
+	default:
+		d.serveHTTP1()
+	}
+}
+
+// inspect looks at the first bytes, as far as the listener's chains need it.
+func (d *downstream) inspect(l *listener) (arrival, error) {
+	a := arrival{port: d.at.port}
+	if !l.inspect && !l.sniff {
+		return a, nil
+	}
+	_ = d.raw.SetReadDeadline(time.Now().Add(helloTimeout))
+	defer d.raw.SetReadDeadline(time.Time{})
+	for {
+		hello, tlsErr := parseClientHello(d.raw.peeked)
+		if hello != nil && l.inspect {
+			a.hello = hello
+			return a, nil
+		}
+		protocol, sniffErr := sniffHTTP(d.raw.peeked)
+		settled := !l.inspect || errors.Is(tlsErr, errNotTLS)
+		if settled && l.sniff {
+			settled = !errors.Is(sniffErr, errMoreBytes)
+			a.protocol = protocol
+		}
+		if len(d.raw.peeked) > 0 && settled {
+			return a, nil
+		}
+		if len(d.raw.peeked) > maxClientHello {
+			return a, nil // neither; raw bytes
+		}
+		if _, err := d.raw.more(); err != nil {
+			switch {
+			case len(d.raw.peeked) > 0 && !isTimeout(err):
+				return a, nil // what came before the end decides
+			case isTimeout(err) && len(d.raw.peeked) > 0:
+				return a, nil // Envoy: continue_on_listener_filters_timeout
+			case isTimeout(err):
+				return a, fmt.Errorf("no byte came within %v", helloTimeout)
+			default:
+				return a, fmt.Errorf("the client closed before it sent a byte")
+			}
+		}
+	}
+}
+
+// noChain closes without an alert, as an Envoy does that finds no filter
+// chain, and writes the listener's log line.
+func (d *downstream) noChain(a arrival) {
+	seen := "plaintext"
+	if a.hello != nil {
+		seen = fmt.Sprintf("SNI %q", a.hello.serverName)
+		if a.hello.serverName == "" {
+			seen = "no SNI"
+		}
+	}
+	// NR and filter_chain_not_found: Envoy's StreamInfo for such a connection.
+	d.ended("NR", "filter_chain_not_found", "no filter chain of the listener matches a connection with "+seen)
+	d.end.Log = d.node.personality.connectionLog(d)
+	d.raw.reset()
+}
+
+// handshake terminates TLS. False: it failed, and the connection is closed.
+func (d *downstream) handshake(c *chain, a arrival) bool {
+	if a.hello == nil {
+		d.notTLS()
+		return false
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, handshakeTimeout)
+	defer cancel()
+	config, err := c.tls.config(ctx, a.hello)
+	if err != nil {
+		// Envoy's NotReadySslSocket: the chain is there, its secret is not;
+		// no byte and no alert.
+		d.ended("UC", "", "the filter chain cannot serve: "+err.Error())
+		d.raw.reset()
+		return false
+	}
+	start := time.Now()
+	t := tls.Server(d.raw, config)
+	end := d.end.TLS
+	end.Terminated = true
+	err = t.HandshakeContext(ctx)
+	d.end.Handshake = time.Since(start)
+	served := d.raw.served
+	if served == nil && len(c.tls.plan.Certificates) == 1 { // resumed
+		served, _ = d.node.env.Certificates.Certificate(ctx, c.tls.plan.Certificates[0])
+	}
+	if served != nil && served.Leaf != nil {
+		end.Local = passport.Describe(served.Leaf)
+	}
+	if err != nil {
+		end.Complete = false
+		var refused *verifyError
+		if errors.As(err, &refused) {
+			end.Peer = passport.Describe(refused.leaf)
+		}
+		end.Why = err.Error()
+		message := "TLS handshake failed: " + err.Error()
+		if errors.Is(err, io.EOF) || isReset(err) {
+			message = "the client went away during the TLS handshake"
+		}
+		d.ended("-", "", message)
+		d.end.Log = d.node.personality.connectionLog(d)
+		_ = d.raw.Close() // crypto/tls has sent its alert
+		return false
+	}
+	cs := t.ConnectionState()
+	tlsState(end, cs)
+	end.PeerVerified = len(cs.PeerCertificates) > 0 && c.tls.plan.ClientAuth
+	d.stream, d.tls = t, t
+	return true
+}
+
+// notTLS answers plaintext on a chain that terminates TLS.
+func (d *downstream) notTLS() {
+	d.ended("-", "", "plaintext on a port that speaks TLS")
+	if reply := d.node.personality.plaintextOnTLS(); reply != "" {
+		_ = d.raw.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = io.WriteString(d.raw, reply)
+		_ = d.raw.CloseWrite()
+		d.lingerBriefly()
+	}
+	_ = d.raw.Close()
+}
+
+// lingerBriefly reads what is still coming, so that closing with unread bytes
+// does not reset the connection before the client has read the reply.
+func (d *downstream) lingerBriefly() {
+	_ = d.raw.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	_, _ = io.CopyN(io.Discard, d.raw, 256<<10)
+}
+
+// isHTTP2 tells whether HTTP/2 is spoken: by ALPN, else, as Envoy's codec
+// type AUTO does, by the first bytes.
+func (d *downstream) isHTTP2() bool {
+	if d.end.TLS != nil && d.end.TLS.ALPN != "" {
+		return d.end.TLS.ALPN == "h2"
+	}
+	if !d.node.personality.http2WithoutALPN() {
+		return false
+	}
+	_ = d.stream.SetReadDeadline(time.Now().Add(d.node.personality.limits().idle))
+	defer d.stream.SetReadDeadline(time.Time{})
+	b := &bufferedConn{Conn: d.stream, r: bufio.NewReaderSize(d.stream, 4<<10)}
+	d.stream = b
+	for n := 1; ; {
+		head, err := b.r.Peek(n)
+		if err != nil {
+			return false
+		}
+		switch protocol, err := sniffHTTP(head); {
+		case errors.Is(err, errMoreBytes):
+			n = len(head) + 1
+		default:
+			return protocol == "h2c"
+		}
+	}
+}
+
+// bufferedConn reads through a buffer, so that bytes can be looked at.
+type bufferedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (b *bufferedConn) Read(p []byte) (int, error) { return b.r.Read(p) }
+
+// ended notes the bad end of the connection; the first one counts.
+func (d *downstream) ended(flag, detail, message string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.end.Ended == nil {
+		d.end.Ended = &passport.Ended{Flag: flag, Detail: detail, Message: message}
+	}
+}
+
+// finish closes the connection and gives out its end for the last time.
+func (d *downstream) finish() {
+	_ = d.stream.Close()
+	d.mu.Lock()
+	d.end.Closed = time.Now()
+	d.end.BytesSent, d.end.BytesReceived = d.raw.sent.Load(), d.raw.received.Load()
+	end := d.end
+	d.mu.Unlock()
+	d.node.env.Sink.Conn(end)
+}
+
+// begin counts a request; false: the connection takes none any more.
+func (d *downstream) begin() (ordinal int, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.draining && d.running == 0 && d.requests > 0 {
+		return 0, false
+	}
+	d.requests++
+	d.running++
+	return d.requests, true
+}
+
+func (d *downstream) done() {
+	d.mu.Lock()
+	d.running--
+	d.mu.Unlock()
+}
+
+// lastRequest tells whether the connection must end after this request.
+func (d *downstream) lastRequest(ordinal int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	limit := d.node.personality.limits().requestsPerConnection
+	return d.draining || (limit > 0 && ordinal >= limit)
+}
+
+// drain lets running requests end and takes no new one: an idle connection is
+// closed at once, as is raw TCP after a bounded time.
+func (d *downstream) drain() {
+	d.mu.Lock()
+	d.draining = true
+	idle := d.running == 0
+	d.mu.Unlock()
+	if chain := d.chain.Load(); chain != nil && chain.plan.Routes == "" {
+		time.AfterFunc(drainTCP, d.abort)
+		return
+	}
+	if idle {
+		d.abort()
+	}
+}
+
+// abort closes whatever is going on.
+func (d *downstream) abort() {
+	d.cancel()
+	_ = d.raw.Close()
+}
+
+// peerHash is the SHA-256 of the client's certificate, in hex.
+func (d *downstream) peerHash() string {
+	if d.tls == nil {
+		return ""
+	}
+	certs := d.tls.ConnectionState().PeerCertificates
+	if len(certs) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(certs[0].Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// remoteHost is the peer's address without the port.
+func (d *downstream) remoteHost() string {
+	host, _, err := net.SplitHostPort(d.end.Remote)
+	if err != nil {
+		return d.end.Remote
+	}
+	return host
+}
+
+// scheme is that of requests on this connection.
+func (d *downstream) scheme() string {
+	if d.end.TLS != nil && d.end.TLS.Terminated {
+		return "https"
+	}
+	return "http"
+}
+
+// kindOf says what an endpoint's node is, by the grammar of its name.
+func kindOf(node string) plan.Kind {
+	for _, k := range []struct {
+		prefix string
+		kind   plan.Kind
+	}{
+		{"gateway/", plan.Gateway}, {"sidecar/", plan.Sidecar}, {"app/", plan.AppKind},
+		{"alb/", plan.Edge}, {"nlb/", plan.Edge}, {"elb/", plan.Edge}, {"nginx/", plan.Edge},
+	} {
+		if len(node) > len(k.prefix) && node[:len(k.prefix)] == k.prefix {
+			return k.kind
+		}
+	}
+	return ""
+}

@@ -1,0 +1,223 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"hoplab.dev/plan"
+)
+
+// envoy behaves as an Envoy that istiod configures: an ingress gateway, or a
+// sidecar.
+type envoy struct {
+	gateway        bool
+	identity       string // own SPIFFE ID
+	trustedProxies int    // numTrustedProxies
+	hideReason     bool   // no transport failure reason in bodies
+}
+
+// limits: Envoy's defaults (HttpConnectionManager: max_request_headers_kb 60,
+// idle_timeout 1 h; http2 max_concurrent_streams 1024). Istio sets no stream
+// idle timeout.
+func (*envoy) limits() limits {
+	return limits{requestHead: 60 << 10, responseHead: 60 << 10, idle: time.Hour, streams: 1024}
+}
+
+// headerName: Envoy writes lower case to HTTP/1.1 too, unless told otherwise.
+func (*envoy) headerName(canonical string) string { return strings.ToLower(canonical) }
+
+func (*envoy) connectionHeader(close bool, minor int) string {
+	if close {
+		return "close"
+	}
+	return ""
+}
+
+func (*envoy) http2WithoutALPN() bool { return true } // codec_type AUTO
+func (*envoy) plaintextOnTLS() string { return "" }   // BoringSSL: HTTP_REQUEST, closed
+func (*envoy) leastRequests() bool    { return true }
+func (*envoy) hostWord() string       { return "virtual host" }
+func (*envoy) routeWord() string      { return "route" }
+func (*envoy) clusterWord() string    { return "cluster" }
+
+// sessionCache: max_session_keys is 1 by default.
+func (*envoy) sessionCache() tls.ClientSessionCache { return tls.NewLRUClientSessionCache(1) }
+
+// receive is ConnectionManagerUtility::mutateRequestHeaders (Envoy,
+// source/common/http/conn_manager_utility.cc) with the settings of istiod
+// (pilot/pkg/networking/core/gateway.go, listener_builder.go).
+func (e *envoy) receive(x *exchange) *response {
+	r, h := x.req, x.req.header
+	if r.major == 1 && r.minor == 0 { // accept_http_10 is off
+		x.flag("", "low_version")
+		res := localReply(http.StatusUpgradeRequired, "", "")
+		res.closeAfter = true
+		return res
+	}
+	if r.authority == "" {
+		x.flag("", "missing_host_header")
+		return localReply(http.StatusBadRequest, "", "")
+	}
+	r.path = normalPath(r.path)
+	for name := range h { // internal headers are nobody's to send from outside
+		if e.gateway && strings.HasPrefix(name, "X-Envoy-") {
+			delete(h, name)
+		}
+	}
+	if e.gateway {
+		e.receiveAtEdge(x)
+	} else if h.Get("X-Forwarded-Proto") == "" {
+		h["X-Forwarded-Proto"] = []string{r.scheme}
+	}
+	if e.gateway || h.Get("X-Request-Id") == "" { // at the edge a client's own is replaced
+		h["X-Request-Id"] = []string{newUUID()}
+	}
+	e.clientCertificate(x)
+	return nil
+}
+
+// receiveAtEdge: use_remote_address is on, with xff_num_trusted_hops from
+// gatewayTopology.numTrustedProxies.
+func (e *envoy) receiveAtEdge(x *exchange) {
+	h, peer := x.req.header, x.d.remoteHost()
+	entries := forwardedFor(h)
+	x.external = peer
+	if n := e.trustedProxies; n > 0 && len(entries) >= n {
+		x.external = entries[len(entries)-n]
+	}
+	xff := peer
+	if given := strings.Join(h["X-Forwarded-For"], ","); given != "" {
+		xff = given + "," + peer
+	}
+	h["X-Forwarded-For"] = []string{xff}
+	if e.trustedProxies == 0 || h.Get("X-Forwarded-Proto") == "" {
+		h["X-Forwarded-Proto"] = []string{x.req.scheme}
+	}
+	h["X-Envoy-External-Address"] = []string{x.external}
+}
+
+// clientCertificate is x-forwarded-client-cert: APPEND_FORWARD on a sidecar's
+// inbound side; at a gateway, and without a client certificate, it is removed.
+func (e *envoy) clientCertificate(x *exchange) {
+	h := x.req.header
+	t := x.d.end.TLS
+	if e.gateway || t == nil || !t.Complete || t.Peer == nil {
+		delete(h, "X-Forwarded-Client-Cert")
+		return
+	}
+	element := fmt.Sprintf(`By=%s;Hash=%s;Subject="%s"`, e.identity, x.d.peerHash(), t.Peer.Subject)
+	for _, uri := range t.Peer.URIs {
+		element += ";URI=" + uri
+	}
+	for _, name := range t.Peer.DNSNames {
+		element += ";DNS=" + name
+	}
+	if given := h.Get("X-Forwarded-Client-Cert"); given != "" {
+		element = given + "," + element
+	}
+	h["X-Forwarded-Client-Cert"] = []string{element}
+}
+
+// normalPath is Istio's default, BASE: dot segments of RFC 3986 are resolved,
+// slashes stay as they are, a fragment is dropped.
+func normalPath(target string) string {
+	p, query, hasQuery := strings.Cut(target, "?")
+	p, _, _ = strings.Cut(p, "#")
+	if strings.Contains(p, "/.") && strings.HasPrefix(p, "/") {
+		p = removeDotSegments(p)
+	}
+	if hasQuery {
+		query, _, _ = strings.Cut(query, "#")
+		return p + "?" + query
+	}
+	return p
+}
+
+// removeDotSegments is RFC 3986 section 5.2.4; path.Clean would merge slashes.
+func removeDotSegments(p string) string {
+	var out []string
+	segments := strings.Split(p, "/")[1:]
+	for i, s := range segments {
+		last := i == len(segments)-1
+		switch s {
+		case ".", "..":
+			if s == ".." && len(out) > 0 {
+				out = out[:len(out)-1]
+			}
+			if last {
+				out = append(out, "")
+			}
+		default:
+			out = append(out, s)
+		}
+	}
+	return "/" + strings.Join(out, "/")
+}
+
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // version 4
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func (*envoy) mayForward(*exchange, *cluster) *response { return nil }
+
+// forward: the router counts attempts where istiod asks for it
+// (include_request_attempt_count).
+func (e *envoy) forward(x *exchange, h http.Header, attempt int) {
+	h["X-Envoy-Attempt-Count"] = []string{fmt.Sprint(attempt)}
+}
+
+func (e *envoy) answer(x *exchange, r *response, fromUpstream bool) {
+	h := r.header
+	// server_header_transformation OVERWRITE: "istio-envoy" at gateways and
+	// inbound, "envoy" outbound.
+	h["Server"] = []string{"istio-envoy"}
+	if x.d.at.outbound {
+		h["Server"] = []string{"envoy"}
+	}
+	if h.Get("Date") == "" {
+		h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
+	}
+	delete(h, "X-Envoy-Decorator-Operation")
+	if fromUpstream {
+		h["X-Envoy-Upstream-Service-Time"] = []string{fmt.Sprint((x.headAt - x.sentAt).Milliseconds())}
+	}
+}
+
+func (*envoy) noRoute(*exchange) *response { return localReply(http.StatusNotFound, "", "") }
+
+// redirect is an action of ALBs alone; no plan of an Envoy holds one.
+func (e *envoy) redirect(x *exchange, _ *plan.Redirect) *response { return e.noRoute(x) }
+
+// fail: Envoy's local replies (source/common/router/router.cc).
+func (e *envoy) fail(x *exchange, f *failure) *response {
+	switch f.kind {
+	case noEndpoint:
+		return localReply(http.StatusServiceUnavailable, "text/plain", "no healthy upstream")
+	case unknownCluster:
+		return localReply(http.StatusServiceUnavailable, "", "")
+	case responseTimeout:
+		return localReply(http.StatusGatewayTimeout, "text/plain", "upstream request timeout")
+	}
+	body := "upstream connect error or disconnect/reset before headers. "
+	if x.retries > 0 {
+		body += "retried and the latest "
+	}
+	body += "reset reason: " + f.reset
+	if f.transport != "" && !e.hideReason {
+		body += ", transport failure reason: " + f.transport
+	}
+	return localReply(http.StatusServiceUnavailable, "text/plain", body)
+}
+
+func (*envoy) malformed(error) *response {
+	res := localReply(http.StatusBadRequest, "text/plain", "Bad Request")
+	res.closeAfter = true
+	return res
+}

@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+
+	"hoplab.dev/passport"
+)
+
+// failure is why no response came from upstream, in Envoy's words, which are
+// the most exact; an ALB turns its kind into a status.
+type failure struct {
+	kind failureKind
+	flag string // Envoy's response flag
+	// reset and transport are Envoy's "reset reason" and "transport failure
+	// reason" (source/common/http/utility.cc resetReasonToString).
+	reset     string
+	transport string
+	detail    string // response code details, where they are not made of the two
+	message   string // for people
+	retry     string // the retry_on word under which it is tried again; "": none
+	conn      *passport.ConnEnd
+}
+
+type failureKind int
+
+const (
+	connectRefused  failureKind = iota // refused, or reset while connecting
+	connectTimeout                     // no answer to the connect
+	tlsFailed                          // the handshake failed
+	terminated                         // closed before a response
+	badResponse                        // not HTTP
+	responseTimeout                    // idle too long
+	clientGone                         // the downstream client went away
+	noEndpoint                         // nothing to send to
+	unknownCluster                     // the route names a cluster that is not there
+)
+
+// details are Envoy's response code details.
+func (f *failure) details() string {
+	if f.detail != "" {
+		return f.detail
+	}
+	d := f.reset
+	if f.transport != "" {
+		d += "|" + f.transport
+	}
+	return "upstream_reset_before_response_started{" + strings.ReplaceAll(d, " ", "_") + "}"
+}
+
+func (f *failure) ended() *passport.Ended {
+	return &passport.Ended{Flag: f.flag, Detail: f.details(), Message: f.message}
+}
+
+// connectFailure explains a dial that failed.
+func connectFailure(ctx context.Context, err error) *failure {
+	f := &failure{kind: connectRefused, flag: "UF", reset: "remote connection failure", retry: "connect-failure", message: "connect: " + err.Error()}
+	switch {
+	case ctx.Err() != nil:
+		f.kind, f.flag, f.detail, f.retry = clientGone, "DC", "downstream_remote_disconnect", ""
+	case errors.Is(err, syscall.ECONNREFUSED):
+		f.transport, f.message = "delayed connect error: Connection refused", "the connection was refused"
+	case isTimeout(err):
+		f.kind, f.reset, f.message = connectTimeout, "connection timeout", "no answer to the connect within the timeout"
+	default:
+		f.transport = "immediate connect error: " + lastError(err)
+	}
+	return f
+}
+
+// handshakeFailure explains a TLS handshake that failed on the dialling side.
+// The numbers are BoringSSL's, as Envoy prints them (ssl_socket.cc drainErrorQueue).
+func handshakeFailure(ctx context.Context, err error) *failure {
+	f := &failure{kind: tlsFailed, flag: "UF", reset: "remote connection failure", retry: "connect-failure"}
+	var refused *verifyError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	switch {
+	case ctx.Err() != nil:
+		f.kind, f.flag, f.detail, f.retry = clientGone, "DC", "downstream_remote_disconnect", ""
+		f.message = "the client went away during the TLS handshake with upstream"
+	case errors.As(err, &refused):
+		f.transport = tlsError("268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify cert failed")
+		f.message = "the server's certificate was refused: " + refused.reason
+	case errors.As(err, &record):
+		f.transport = tlsError("268435703:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER")
+		f.message = "the server answered the ClientHello with something that is not TLS"
+	case isReset(err):
+		f.transport = tlsError("33554536:system library:OPENSSL_internal:Connection reset by peer")
+		f.message = "the server reset the connection during the TLS handshake, without an alert"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		f.flag, f.reset, f.message = "UF", "connection termination", "the server closed the connection during the TLS handshake"
+	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
+		f.kind, f.reset, f.message = tlsFailed, "connection timeout", "the TLS handshake did not end within the timeout"
+	case errors.As(err, &alert):
+		f.transport = tlsError("OPENSSL_internal:" + strings.ToUpper(strings.ReplaceAll(alert.Error(), " ", "_")))
+		f.message = "the server refused the TLS handshake: " + alert.Error()
+	default:
+		f.transport = tlsError("OPENSSL_internal:" + lastError(err))
+		f.message = "the TLS handshake failed: " + err.Error()
+	}
+	return f
+}
+
+func tlsError(s string) string { return "TLS_error:|" + s + ":TLS_error_end" }
+
+// secretFailure is a client certificate or bundle that is not there.
+func secretFailure(err error) *failure {
+	return &failure{
+		kind: tlsFailed, flag: "UF", reset: "remote connection failure", retry: "connect-failure",
+		transport: "TLS_error:Secret is not supplied by SDS", message: err.Error(),
+	}
+}
+
+// exchangeFailure explains what went wrong after the connection was made.
+func exchangeFailure(ctx context.Context, err error) *failure {
+	cause := context.Cause(ctx)
+	switch {
+	case errors.Is(err, errResponseTimeout), errors.Is(cause, errResponseTimeout):
+		return &failure{kind: responseTimeout, flag: "UT", detail: "response_timeout", message: "no byte of a response came within the idle timeout"}
+	case ctx.Err() != nil:
+		return &failure{kind: clientGone, flag: "DC", detail: "downstream_remote_disconnect", message: "the client went away before the response"}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isReset(err), isClosed(err):
+		return &failure{
+			kind: terminated, flag: "UC", reset: "connection termination", retry: "reset-before-request",
+			message: "the server closed the connection without a response",
+		}
+	case isTLSAlert(err):
+		// TLS 1.3: a server refuses a client certificate after the client's
+		// handshake is over, and the alert comes with the first read.
+		return &failure{
+			kind: terminated, flag: "UC", reset: "connection termination",
+			transport: tlsError("OPENSSL_internal:" + strings.ToUpper(strings.ReplaceAll(lastError(err), " ", "_"))),
+			message:   "the server ended the connection with a TLS alert: " + lastError(err),
+		}
+	default:
+		return &failure{kind: badResponse, flag: "UPE", reset: "protocol error", message: "the server's answer is not HTTP: " + err.Error()}
+	}
+}
+
+func isTLSAlert(err error) bool {
+	return strings.Contains(err.Error(), "remote error: tls:")
+}
+
+func isClosed(err error) bool {
+	return strings.Contains(err.Error(), "use of closed network connection") || strings.Contains(err.Error(), "client connection lost") ||
+		strings.Contains(err.Error(), "server sent GOAWAY")
+}
+
+// lastError is the innermost of wrapped errors, without addresses.
+func lastError(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
+}

@@ -1,0 +1,258 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+)
+
+// HTTP/2 is net/http's, on connections that are already open: the server side
+// takes them for cleartext with prior knowledge, as the type is not *tls.Conn,
+// whatever they run over; with and without ALPN.
+
+// http2Server serves all HTTP/2 connections of a node.
+type http2Server struct {
+	server *http.Server
+	conns  chan net.Conn
+	done   chan struct{}
+	once   sync.Once
+}
+
+// http2Conn hands a connection to net/http, and tells when it is done with it.
+type http2Conn struct {
+	net.Conn
+	d      *downstream
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *http2Conn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { close(c.closed) })
+	return err
+}
+
+type downstreamKey struct{}
+
+func newHTTP2Server(n *Node) *http2Server {
+	h := &http2Server{conns: make(chan net.Conn), done: make(chan struct{})}
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	limits := n.personality.limits()
+	h.server = &http.Server{
+		Handler:     http.HandlerFunc(n.serveHTTP2),
+		Protocols:   protocols,
+		IdleTimeout: limits.idle,
+		// net/http counts each field with 32 bytes of overhead, as HTTP/2 does.
+		MaxHeaderBytes: limits.requestHead,
+		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: limits.streams},
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, downstreamKey{}, c.(*http2Conn).d)
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // what a client does wrong is in the ends
+	}
+	go func() { _ = h.server.Serve(h) }()
+	return h
+}
+
+// Accept, Close and Addr make the server its own listener.
+func (h *http2Server) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *http2Server) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+func (h *http2Server) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (h *http2Server) close() {
+	_ = h.Close()
+	_ = h.server.Close()
+}
+
+// serve returns when the connection is over.
+func (h *http2Server) serve(d *downstream) {
+	c := &http2Conn{Conn: d.stream, d: d, closed: make(chan struct{})}
+	select {
+	case h.conns <- c:
+		<-c.closed
+	case <-h.done:
+	}
+}
+
+func (n *Node) serveHTTP2(rw http.ResponseWriter, hr *http.Request) {
+	d := hr.Context().Value(downstreamKey{}).(*downstream)
+	ordinal, ok := d.begin()
+	if !ok {
+		panic(http.ErrAbortHandler)
+	}
+	defer d.done()
+	path := hr.RequestURI
+	if path == "" {
+		path = hr.URL.RequestURI()
+	}
+	body := &requestBody{r: hr.Body}
+	req := &request{
+		method: hr.Method, scheme: d.scheme(), authority: hr.Host, path: path,
+		major: 2, header: hr.Header, body: body, length: hr.ContentLength,
+		trailer: func() http.Header { return hr.Trailer },
+	}
+	if hr.Body == http.NoBody || hr.ContentLength == 0 {
+		req.body = nil
+	}
+	hr.Header.Del("Expect") // net/http sends 100 Continue at the first read
+	w := &http2Writer{d: d, rw: rw, body: body, method: hr.Method, ordinal: ordinal}
+	n.exchange(hr.Context(), d, req, w, ordinal)
+	if w.err != nil {
+		panic(http.ErrAbortHandler) // resets the stream
+	}
+}
+
+// http2Writer writes responses of HTTP/2.
+type http2Writer struct {
+	d       *downstream
+	rw      http.ResponseWriter
+	body    *requestBody
+	method  string
+	ordinal int
+	sent    int64
+	err     error
+	wrote   bool
+}
+
+func (w *http2Writer) interim(status int, h http.Header) {
+	copyHeader(w.rw.Header(), h)
+	w.rw.WriteHeader(status)
+	clear(w.rw.Header())
+}
+
+func (w *http2Writer) respond(r *response) error {
+	w.err = w.write(r)
+	return w.err
+}
+
+func (w *http2Writer) write(r *response) error {
+	w.wrote = true
+	h := w.rw.Header()
+	copyHeader(h, r.header)
+	if _, ok := h["Date"]; !ok {
+		h["Date"] = nil // net/http would add one; an ALB's target may send none
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // net/http would guess
+	}
+	if r.length >= 0 && r.status >= 200 && r.status != http.StatusNoContent {
+		h.Set("Content-Length", fmt.Sprint(r.length))
+	}
+	if w.d.lastRequest(w.ordinal) || r.closeAfter {
+		h.Set("Connection", "close") // net/http turns this into a GOAWAY
+	}
+	w.rw.WriteHeader(r.status)
+	if !bodyAllowed(w.method, r.status) || r.body == nil {
+		return nil
+	}
+	flush := http.NewResponseController(w.rw)
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, readErr := r.body.Read(*buf)
+		if n > 0 {
+			if _, err := w.rw.Write((*buf)[:n]); err != nil {
+				return err
+			}
+			w.sent += int64(n)
+			if readErr == nil {
+				if err := flush.Flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if readErr == io.EOF {
+			break
+		}
+		if readErr != nil {
+			return fmt.Errorf("%w: %w", errUpstreamBody, readErr)
+		}
+	}
+	if r.trailer != nil {
+		for k, v := range r.trailer() {
+			h[http.TrailerPrefix+k] = v
+		}
+	}
+	return nil
+}
+
+func (w *http2Writer) started() bool    { return w.wrote }
+func (w *http2Writer) bytesSent() int64 { return w.sent }
+func (w *http2Writer) bytesRead() int64 { return w.body.received() }
+
+func copyHeader(to, from http.Header) {
+	for k, v := range from {
+		to[k] = v
+	}
+}
+
+// newHTTP2Client speaks HTTP/2 on an open connection.
+func newHTTP2Client(ctx context.Context, c net.Conn, maxHeader int) (*http.ClientConn, error) {
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	given := false
+	t := &http.Transport{
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: int64(maxHeader),
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			if given {
+				return nil, errors.New("one connection only")
+			}
+			given = true
+			return struct{ net.Conn }{c}, nil // hides *tls.Conn
+		},
+	}
+	return t.NewClientConn(ctx, "http", "upstream.invalid:80")
+}
+
+// http2Request is a request as net/http's client takes it.
+func http2Request(ctx context.Context, r *request, header http.Header) (*http.Request, error) {
+	var body io.Reader
+	if r.body != nil {
+		body = r.body
+	}
+	hr, err := http.NewRequestWithContext(ctx, r.method, "http://upstream.invalid", body)
+	if err != nil {
+		return nil, err
+	}
+	path, query, hasQuery := strings.Cut(r.path, "?")
+	hr.URL.Path, hr.URL.RawPath = path, path
+	if unescaped, err := url.PathUnescape(path); err == nil {
+		hr.URL.Path = unescaped
+	} else {
+		hr.URL.Opaque = path
+	}
+	hr.URL.RawQuery, hr.URL.ForceQuery = query, hasQuery && query == ""
+	hr.Host, hr.Header = r.authority, header
+	if r.body != nil {
+		hr.ContentLength = r.length
+	}
+	if r.trailer != nil {
+		hr.Trailer = r.trailer()
+	}
+	if _, ok := header["User-Agent"]; !ok {
+		header["User-Agent"] = nil // net/http would add its own
+	}
+	return hr, nil
+}

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// request is one request, of whichever version of HTTP. Header keys are in
+// their canonical form; how they go on the wire is the personality's.
+type request struct {
+	method    string
+	scheme    string // "http" or "https", of the connection it came on
+	authority string // Host or :authority
+	path      string // the request target, with the query
+	major     int    // 1 or 2
+	minor     int
+	header    http.Header
+	body      io.ReadCloser
+	length    int64 // -1: not known
+	trailer   func() http.Header
+	upgrade   string // "websocket", when the client asks for one
+}
+
+// protocol is the form of access logs: "HTTP/1.1", "HTTP/2".
+func (r *request) protocol() string {
+	switch {
+	case r.major == 2:
+		return "HTTP/2"
+	case r.minor == 0:
+		return "HTTP/1.0"
+	}
+	return "HTTP/1.1"
+}
+
+// pathOnly is the path without the query.
+func (r *request) pathOnly() string {
+	path, _, _ := strings.Cut(r.path, "?")
+	return path
+}
+
+// response is what goes back: from upstream, or a reply of the node's own.
+type response struct {
+	status  int
+	reason  string // "" is the usual one
+	header  http.Header
+	body    io.ReadCloser
+	length  int64 // -1: not known
+	trailer func() http.Header
+	// tunnel is the upstream connection after 101.
+	tunnel io.ReadWriteCloser
+	// closeAfter asks that the connection is not used again.
+	closeAfter bool
+}
+
+// localReply is a response of the node's own.
+func localReply(status int, contentType, body string) *response {
+	r := &response{
+		status: status, header: http.Header{},
+		body: io.NopCloser(strings.NewReader(body)), length: int64(len(body)),
+	}
+	if contentType != "" {
+		r.header.Set("Content-Type", contentType)
+	}
+	return r
+}
+
+// hopHeaders belong to one connection (RFC 9110 section 7.6.1).
+var hopHeaders = []string{
+	"Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", "Trailer", "Content-Length",
+}
+
+// stripHop removes what belongs to the connection that the header came on.
+func stripHop(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				h.Del(name)
+			}
+		}
+	}
+	for _, name := range hopHeaders {
+		delete(h, name)
+	}
+	if te := h["Te"]; te != nil { // gRPC needs "te: trailers" end to end
+		delete(h, "Te")
+		if httpguts.HeaderValuesContainsToken(te, "trailers") {
+			h["Te"] = []string{"trailers"}
+		}
+	}
+}
+
+// upgradeOf is "websocket" where a request asks for it: the one upgrade that
+// an ALB and Istio's Envoys let through. Others are dropped with the header.
+func upgradeOf(h http.Header) string {
+	if httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") && strings.EqualFold(h.Get("Upgrade"), "websocket") {
+		return "websocket"
+	}
+	return ""
+}
+
+// bodyAllowed tells whether a response of that status may have a body.
+func bodyAllowed(method string, status int) bool {
+	return method != http.MethodHead && status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}

@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hoplab.dev/passport"
+	"hoplab.dev/plan"
+)
+
+// Node is one running proxy: an edge, a gateway or a sidecar.
+type Node struct {
+	name        string
+	kind        plan.Kind
+	env         Env
+	ids         *passport.IDs
+	personality personality
+
+	state atomic.Pointer[state]
+	http2 *http2Server
+
+	mu      sync.Mutex
+	closing bool
+	conns   map[*downstream]struct{}
+	serving sync.WaitGroup // accept loops and connections
+
+	background context.Context // ends with Close: health checks, pools
+	stop       context.CancelFunc
+
+	// keepNoIdle makes pools give back no connection: while plans change, and
+	// where reuse is turned off. Counts the holders.
+	keepNoIdle atomic.Int32
+}
+
+// NewNode makes a node ready to serve; the plan tells what it is. An unknown
+// personality is an error.
+func NewNode(p plan.Node, env Env) (*Node, error) {
+	n := &Node{
+		name: p.Name, kind: p.Kind, env: env,
+		ids:   passport.NewIDs(p.Name),
+		conns: map[*downstream]struct{}{},
+	}
+	var err error
+	if n.personality, err = newPersonality(p); err != nil {
+		return nil, err
+	}
+	n.background, n.stop = context.WithCancel(context.Background())
+	n.http2 = newHTTP2Server(n)
+	return n, n.Apply(p)
+}
+
+// Name is the node's name in the plan.
+func (n *Node) Name() string { return n.name }
+
+// Apply puts a new plan into force. Routes, clusters and endpoints count from
+// the next request on, on open connections too. A filter chain whose match or
+// TLS changed is replaced: its idle connections are closed, busy ones after
+// the running request. On an error nothing has changed.
+func (n *Node) Apply(p plan.Node) error {
+	old := n.state.Load()
+	next, err := newState(n, p, old)
+	if err != nil {
+		return err
+	}
+	pers, err := newPersonality(p)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.personality = pers
+	n.state.Store(next)
+	var gone []*downstream
+	for d := range n.conns {
+		if c := d.chain.Load(); c != nil && !next.chains[c] {
+			gone = append(gone, d)
+		}
+	}
+	n.mu.Unlock()
+	for _, d := range gone {
+		d.drain()
+	}
+	if old != nil {
+		old.release(next)
+	}
+	return nil
+}
+
+// Hold stops the pools from keeping connections and closes the idle ones, and
+// returns what undoes it. A dialling node that lets go of its own idle
+// connections loses no request; one whose peer closes them may. So all nodes
+// hold while a new plan is applied, and for a request that must not reuse.
+func (n *Node) Hold() (release func()) {
+	n.keepNoIdle.Add(1)
+	n.state.Load().closeIdle()
+	return sync.OnceFunc(func() { n.keepNoIdle.Add(-1) })
+}
+
+// Serve accepts connections on l for the plan's listener that has the port,
+// until l or the node is closed. The port is the plan's; l's own address is the
+// original destination. Outbound is for the app of the node's own pod, on its
+// way out. It closes l.
+func (n *Node) Serve(l net.Listener, port int, outbound bool) error {
+	n.mu.Lock()
+	if n.closing {
+		n.mu.Unlock()
+		return errors.Join(net.ErrClosed, l.Close())
+	}
+	n.serving.Add(1)
+	n.mu.Unlock()
+	defer n.serving.Done()
+	stop := context.AfterFunc(n.background, func() { _ = l.Close() })
+	defer stop()
+	defer l.Close()
+	for pause := time.Duration(0); ; {
+		c, err := l.Accept()
+		if err != nil {
+			if n.background.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of descriptors and the like passes: wait a little, as
+			// net/http does, rather than die or spin.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			time.Sleep(pause)
+			continue
+		}
+		pause = 0
+		n.accept(c, l.Addr().String(), portKey{port, outbound})
+	}
+}
+
+func (n *Node) accept(c net.Conn, original string, port portKey) {
+	d := newDownstream(n, c, original, port)
+	n.mu.Lock()
+	if n.closing {
+		n.mu.Unlock()
+		_ = c.Close()
+		return
+	}
+	n.conns[d] = struct{}{}
+	n.serving.Add(1)
+	n.mu.Unlock()
+	go func() {
+		defer n.serving.Done()
+		d.serve()
+		n.mu.Lock()
+		delete(n.conns, d)
+		n.mu.Unlock()
+	}()
+}
+
+// Close stops accepting, lets running requests end until ctx does, and closes
+// everything. It returns when no goroutine of the node is left.
+func (n *Node) Close(ctx context.Context) error {
+	n.mu.Lock()
+	n.closing = true
+	conns := make([]*downstream, 0, len(n.conns))
+	for d := range n.conns {
+		conns = append(conns, d)
+	}
+	n.mu.Unlock()
+	n.stop()
+	for _, d := range conns {
+		d.drain()
+	}
+	done := make(chan struct{})
+	go func() { n.serving.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		for _, d := range conns {
+			d.abort()
+		}
+		<-done
+	}
+	n.http2.close()
+	n.state.Load().release(nil)
+	return nil
+}

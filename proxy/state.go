@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+
+	"hoplab.dev/plan"
+)
+
+// state is a plan in force, made ready for fast look-ups. It never changes;
+// what outlives a plan (pools, health, TLS sessions) is carried over.
+type state struct {
+	plan      plan.Node
+	listeners map[portKey]*listener
+	chains    map[*chain]bool
+	routes    map[string]*routeTable
+	clusters  map[string]*cluster
+}
+
+// portKey tells the listeners of a node apart.
+type portKey struct {
+	port     int
+	outbound bool
+}
+
+type listener struct {
+	plan    plan.Listener
+	chains  []*chain
+	inspect bool // peek before choosing
+	sniff   bool // tell HTTP from other raw bytes
+}
+
+// chain is a filter chain in force. The same one lives on in the next plan
+// while its match and its TLS are the same.
+type chain struct {
+	key  string
+	plan plan.FilterChain // as of the plan that made it: match and TLS
+	tls  *serverTLS       // nil: nothing is terminated
+	// now is the same chain in the current plan: name, routes, cluster.
+	now atomic.Pointer[plan.FilterChain]
+}
+
+func newState(n *Node, p plan.Node, old *state) (*state, error) {
+	s := &state{
+		plan:      p,
+		listeners: map[portKey]*listener{},
+		chains:    map[*chain]bool{},
+		routes:    map[string]*routeTable{},
+		clusters:  map[string]*cluster{},
+	}
+	for _, lp := range p.Listeners {
+		l := &listener{plan: lp, inspect: lp.InspectTLS}
+		known := map[string]*chain{}
+		for _, port := range lp.Ports {
+			if old == nil || old.listeners[portKey{port, lp.Outbound}] == nil {
+				continue
+			}
+			for _, c := range old.listeners[portKey{port, lp.Outbound}].chains {
+				known[c.key] = c
+			}
+		}
+		for i := range lp.FilterChains {
+			fc := lp.FilterChains[i]
+			key, err := chainKey(&fc)
+			if err != nil {
+				return nil, err
+			}
+			c := known[key]
+			if c == nil {
+				c = &chain{key: key, plan: fc}
+				if fc.TLS != nil {
+					if c.tls, err = newServerTLS(n, fc.TLS); err != nil {
+						return nil, fmt.Errorf("%s: listener %s: filter chain %q: %w", p.Name, lp.Name, fc.Name, err)
+					}
+				}
+			}
+			c.now.Store(&fc)
+			l.chains = append(l.chains, c)
+			s.chains[c] = true
+			l.inspect = l.inspect || fc.TLS != nil
+			l.sniff = l.sniff || (fc.Match.TransportProtocol != "tls" && len(fc.Match.ApplicationProtocols) > 0)
+		}
+		for _, port := range lp.Ports {
+			s.listeners[portKey{port, lp.Outbound}] = l
+		}
+	}
+	for _, rc := range p.Routes {
+		t, err := newRouteTable(rc)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
+		}
+		s.routes[rc.Name] = t
+	}
+	for _, cp := range p.Clusters {
+		c, err := newCluster(n, cp, old)
+		if err != nil {
+			return nil, fmt.Errorf("%s: cluster %s: %w", p.Name, cp.Name, err)
+		}
+		s.clusters[cp.Name] = c
+	}
+	for _, c := range s.clusters {
+		c.start()
+	}
+	return s, nil
+}
+
+// chainKey is what makes a filter chain another one when it changes.
+func chainKey(fc *plan.FilterChain) (string, error) {
+	b, err := json.Marshal(struct {
+		Match plan.Match
+		TLS   *plan.ServerTLS
+		HTTP  bool
+	}{fc.Match, fc.TLS, fc.Routes != ""})
+	return string(b), err
+}
+
+// closeIdle closes the idle connections of all pools.
+func (s *state) closeIdle() {
+	for _, c := range s.clusters {
+		for _, e := range c.endpoints {
+			e.closeIdle()
+		}
+	}
+}
+
+// release ends what the next state (nil: none) did not take over.
+func (s *state) release(next *state) {
+	kept := map[*endpoint]bool{}
+	if next != nil {
+		for _, c := range next.clusters {
+			for _, e := range c.endpoints {
+				kept[e] = true
+			}
+		}
+	}
+	for _, c := range s.clusters {
+		for _, e := range c.endpoints {
+			if !kept[e] {
+				e.close()
+			}
+		}
+	}
+}

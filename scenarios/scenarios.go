@@ -1,0 +1,270 @@
+// Package scenarios is the catalogue, and finds and reads what a command line
+// calls a SCENARIO: a name of the catalogue, a folder, a file, or "-" for
+// standard input.
+package scenarios
+
+import (
+	"cmp"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hoplab.dev/mesh/manifest"
+	"hoplab.dev/plan"
+)
+
+//go:embed */*.yaml */README.md
+var catalogue embed.FS
+
+// Names lists the catalogue, in order.
+func Names() []string {
+	entries, err := fs.ReadDir(catalogue, ".")
+	if err != nil {
+		panic(err) // embedded
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Files gives the folder of a scenario of the catalogue.
+func Files(name string) (fs.FS, error) {
+	if !slices.Contains(Names(), name) {
+		return nil, unknown(name)
+	}
+	return fs.Sub(catalogue, name)
+}
+
+func unknown(name string) error {
+	return fmt.Errorf("no scenario %q in the catalogue (%s); a path holds a / or a .: ./%s", name, strings.Join(Names(), ", "), name)
+}
+
+// Source is a SCENARIO that was read.
+type Source struct {
+	Ref   string // as on the command line
+	Path  string // absolute, of a folder or file; "" for the catalogue and standard input
+	Watch []string
+
+	Objects     []*manifest.Object
+	PassedOver  []manifest.PassedOver
+	Diagnostics []plan.Diagnostic
+	Extra       map[string][]byte // files that the Scenario's secrets name
+	Text        map[string][]byte // each file by the name in diagnostics, to quote from
+}
+
+// IsPath tells whether a SCENARIO is a path rather than a name.
+func IsPath(ref string) bool { return ref == "-" || strings.ContainsAny(ref, "/.") || strings.ContainsRune(ref, filepath.Separator) }
+
+// Read finds and parses a SCENARIO. An error says that it cannot be read;
+// what is wrong in what was read is in the diagnostics.
+func Read(ref string, stdin io.Reader) (*Source, error) {
+	s := &Source{Ref: ref, Text: map[string][]byte{}, Extra: map[string][]byte{}}
+	switch {
+	case ref == "-":
+		data, err := io.ReadAll(io.LimitReader(stdin, maxFile+1))
+		if err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		return s, s.parse([]file{{"standard input", data}}, nil, 0)
+	case !IsPath(ref):
+		folder, err := Files(ref)
+		if err != nil {
+			return nil, err
+		}
+		return s, s.folder(folder, ".", 0)
+	}
+	abs, err := filepath.Abs(ref)
+	if err != nil {
+		return nil, err
+	}
+	s.Path = abs
+	info, err := os.Stat(ref)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return s, s.folder(os.DirFS(ref), ref, 0)
+	}
+	data, err := readFile(os.DirFS(filepath.Dir(ref)), filepath.Base(ref))
+	if err != nil {
+		return nil, err
+	}
+	s.Watch = []string{abs}
+	return s, s.parse([]file{{ref, data}}, os.DirFS(filepath.Dir(ref)), 0)
+}
+
+// maxFile is the size over which a file is refused; package manifest says so.
+const maxFile = 32 << 20
+
+type file struct {
+	name string
+	data []byte
+}
+
+// readFile reads a little more than the limit, so that what is too large is
+// seen to be.
+func readFile(folder fs.FS, name string) ([]byte, error) {
+	f, err := folder.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
+}
+
+// isManifest tells which files of a folder are read.
+func isManifest(name string) bool {
+	switch path.Ext(name) {
+	case ".yaml", ".yml", ".json":
+		return !strings.HasPrefix(name, ".")
+	}
+	return false
+}
+
+// folder reads a folder: its scenario.yaml first, which may say which others.
+func (s *Source) folder(folder fs.FS, shown string, depth int) error {
+	entries, err := fs.ReadDir(folder, ".")
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() && isManifest(e.Name()) && e.Name() != "scenario.yaml" {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	display := func(name string) string {
+		if shown == "." || shown == "" {
+			return name
+		}
+		return filepath.Join(shown, name)
+	}
+	var files []file
+	if data, err := readFile(folder, "scenario.yaml"); err == nil {
+		files = append(files, file{display("scenario.yaml"), data})
+		if listed := manifestsOf(data); listed != nil {
+			names = listed
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, name := range names {
+		data, err := readFile(folder, path.Clean(filepath.ToSlash(name)))
+		if err != nil {
+			return fmt.Errorf("%s: %w", display(name), err)
+		}
+		files = append(files, file{display(name), data})
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("%s holds no *.yaml, *.yml or *.json", cmp.Or(shown, "the folder"))
+	}
+	if s.Path != "" {
+		s.Watch = append(s.Watch, s.Path)
+	}
+	return s.parse(files, folder, depth)
+}
+
+// manifestsOf is spec.manifests of a scenario.yaml; nil when it says nothing.
+// Its faults are found when it is parsed with the others.
+func manifestsOf(data []byte) []string {
+	for _, o := range manifest.Parse([]manifest.File{{Name: "scenario.yaml", Data: data}}).Objects {
+		if sc, ok := o.Value.(*manifest.Scenario); ok && sc.Spec.Manifests != nil {
+			return sc.Spec.Manifests
+		}
+	}
+	return nil
+}
+
+// maxExtends bounds chains of extends; one that is longer is a circle.
+const maxExtends = 8
+
+func (s *Source) parse(files []file, folder fs.FS, depth int) error {
+	var in []manifest.File
+	for _, f := range files {
+		in = append(in, manifest.File{Name: f.name, Data: f.data})
+		s.Text[f.name] = f.data
+	}
+	r := manifest.Parse(in)
+	own := r.Objects
+	s.PassedOver = append(s.PassedOver, r.PassedOver...)
+	s.Diagnostics = append(s.Diagnostics, r.Diagnostics...)
+	for _, o := range own {
+		sc, ok := o.Value.(*manifest.Scenario)
+		if !ok {
+			continue
+		}
+		if err := s.secretFiles(sc, folder); err != nil {
+			return err
+		}
+		if sc.Spec.Extends != "" {
+			if err := s.extend(o, sc.Spec.Extends, depth); err != nil {
+				return err
+			}
+		}
+	}
+	if depth > 0 {
+		for _, o := range own {
+			o.Base = true
+		}
+	}
+	s.Objects = append(s.Objects, own...)
+	return nil
+}
+
+// extend reads the scenario of the catalogue that another extends. Its
+// documents come first, as Base: those of the same name replace them.
+func (s *Source) extend(o *manifest.Object, name string, depth int) error {
+	if depth >= maxExtends {
+		return fmt.Errorf("%s: extends goes in a circle", o.At("spec.extends"))
+	}
+	folder, err := Files(name)
+	if err != nil {
+		return fmt.Errorf("%s: extends: %w", o.At("spec.extends"), err)
+	}
+	return s.folder(folder, name, depth+1)
+}
+
+// secretFiles reads what the Scenario's secrets name. What cannot be read is
+// told, with its line, by package world.
+func (s *Source) secretFiles(sc *manifest.Scenario, folder fs.FS) error {
+	if folder == nil {
+		return nil
+	}
+	for _, secret := range sc.Spec.Secrets {
+		if secret.Files == nil {
+			continue
+		}
+		for _, name := range []string{secret.Files.Cert, secret.Files.Key, secret.Files.CA} {
+			if name == "" {
+				continue
+			}
+			if data, err := readFile(folder, path.Clean(filepath.ToSlash(name))); err == nil {
+				s.Extra[name] = data
+			}
+		}
+	}
+	return nil
+}
+
+// Copy writes a scenario of the catalogue into a new or empty folder.
+func Copy(name, dir string) error {
+	folder, err := Files(name)
+	if err != nil {
+		return err
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%s is not empty", dir)
+	}
+	return os.CopyFS(dir, folder)
+}

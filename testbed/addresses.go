@@ -1,0 +1,230 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"hoplab.dev/plan"
+)
+
+// addresses gives every pod an address of its own, and knows which socket
+// stands for which port of which pod. It is the only place that does.
+//
+// On Linux all of 127.0.0.0/8 is loopback, so each pod has its own address;
+// elsewhere all share 127.0.0.1, with free ports.
+type addresses struct {
+	shared bool
+	base   byte         // second octet: 127.20.0.0/16 by default
+	claim  net.Listener // held while the range is used
+	closed *heldPort    // bound and not listening: a connection is refused
+
+	mu      sync.Mutex
+	pods    map[string]int             // index of a pod's address
+	bound   map[socketKey]net.Listener // open sockets
+	cluster sync.Map                   // real host:port -> the cluster's host:port
+}
+
+// socketKey is a port of a pod, on one of its addresses.
+type socketKey struct {
+	pod   string
+	port  int
+	where where
+}
+
+// where is one of a pod's addresses.
+type where byte
+
+const (
+	podAddress      where = iota // its own, that everybody sees
+	privateAddress               // of an app behind a sidecar: only the pod sees it
+	outboundAddress              // of a sidecar, for its own app on the way out
+)
+
+// The first range is 127.20.0.0/16. A second hoplab takes 127.21.0.0/16, and
+// so on; a pod's further addresses lie 70 and 140 above.
+const (
+	firstBase = 20
+	lastBase  = 89
+	shift     = 70
+	claimPort = 20999
+)
+
+// clientIndex is the address of nodes that are no pod: the client.
+const clientIndex = 0
+
+// inboundSource is the address from which an Istio sidecar dials its app
+// (istio: pilot/pkg/networking/core, InboundPassthroughBindIpv4).
+const inboundSource = "127.0.0.6"
+
+func newAddresses(shared bool) (*addresses, error) {
+	a := &addresses{shared: shared, pods: map[string]int{}, bound: map[socketKey]net.Listener{}}
+	var err error
+	if a.closed, err = holdPort(); err != nil {
+		return nil, err
+	}
+	if shared || runtime.GOOS != "linux" {
+		a.shared = true
+		return a, nil
+	}
+	for base := firstBase; base <= lastBase; base++ {
+		l, err := net.Listen("tcp4", net.JoinHostPort(fmt.Sprintf("127.%d.0.1", base), strconv.Itoa(claimPort)))
+		if err == nil {
+			a.base, a.claim = byte(base), l
+			return a, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) { // no such addresses here
+			break
+		}
+	}
+	a.shared = true
+	return a, nil
+}
+
+// ip is a pod's address.
+func (a *addresses) ip(pod string, w where) netip.Addr {
+	if a.shared {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i, ok := a.pods[pod]
+	if !ok {
+		i = len(a.pods) + 1
+		if pod == "" {
+			i = clientIndex
+		} else {
+			a.pods[pod] = i
+		}
+	}
+	return netip.AddrFrom4([4]byte{127, a.base + byte(w)*shift, byte(i / 250), byte(i%250 + 1)})
+}
+
+// listen binds a port of a pod: the cluster's own where it may, else 20000
+// more, else any.
+func (a *addresses) listen(key socketKey) (net.Listener, error) {
+	ip := a.ip(key.pod, key.where)
+	ports := []int{key.port, 20000 + key.port, 0}
+	if a.shared {
+		ports = []int{0}
+	}
+	var l net.Listener
+	var err error
+	for _, port := range ports {
+		if port > 65535 {
+			continue
+		}
+		l, err = net.Listen("tcp4", netip.AddrPortFrom(ip, uint16(port)).String())
+		if err == nil || !(errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, os.ErrPermission)) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("port %d of %s: %w", key.port, key.pod, err)
+	}
+	a.mu.Lock()
+	a.bound[key] = l
+	a.mu.Unlock()
+	a.cluster.Store(l.Addr().String(), net.JoinHostPort(ip.String(), strconv.Itoa(key.port)))
+	return l, nil
+}
+
+// release closes the socket of a port.
+func (a *addresses) release(key socketKey) {
+	a.mu.Lock()
+	l := a.bound[key]
+	delete(a.bound, key)
+	a.mu.Unlock()
+	if l != nil {
+		a.cluster.Delete(l.Addr().String())
+		_ = l.Close()
+	}
+}
+
+// real is the socket address that stands for an address of the plan. A port
+// that nothing listens on leads to where a connection is refused.
+func (a *addresses) real(to plan.Address) string {
+	if to.Literal != "" {
+		return to.Literal
+	}
+	key := socketKey{to.Pod, to.Port, podAddress}
+	if to.Private {
+		key.where = privateAddress
+	}
+	return a.socket(key)
+}
+
+// socket is the real address of a port of a pod.
+func (a *addresses) socket(key socketKey) string {
+	a.mu.Lock()
+	l := a.bound[key]
+	a.mu.Unlock()
+	switch {
+	case l != nil:
+		return l.Addr().String()
+	case a.shared:
+		return a.closed.addr
+	}
+	return net.JoinHostPort(a.ip(key.pod, key.where).String(), strconv.Itoa(key.port))
+}
+
+// has tells whether a port is bound.
+func (a *addresses) has(key socketKey) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.bound[key] != nil
+}
+
+// take gives the listener of a bound port, to serve on.
+func (a *addresses) take(key socketKey) (net.Listener, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.bound[key]; l != nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("port %d of %s is not bound", key.port, key.pod)
+}
+
+// clusterAddress is a socket's address with the cluster's port.
+func (a *addresses) clusterAddress(addr string) string {
+	if c, ok := a.cluster.Load(addr); ok {
+		return c.(string)
+	}
+	return addr
+}
+
+// dial opens a connection from a pod's own address, as its peer would see it
+// in a cluster.
+func (a *addresses) dial(ctx context.Context, pod string, to plan.Address) (net.Conn, error) {
+	d := net.Dialer{}
+	if !a.shared && to.Literal == "" {
+		source := a.ip(pod, podAddress).String()
+		if to.Private {
+			source = inboundSource
+		}
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(source)}
+		d.Control = bindWithoutPort
+	}
+	return d.DialContext(ctx, "tcp", a.real(to))
+}
+
+func (a *addresses) close() {
+	a.mu.Lock()
+	bound := a.bound
+	a.bound = map[socketKey]net.Listener{}
+	a.mu.Unlock()
+	for _, l := range bound {
+		_ = l.Close()
+	}
+	if a.claim != nil {
+		_ = a.claim.Close()
+	}
+	a.closed.close()
+}

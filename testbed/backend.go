@@ -1,0 +1,298 @@
+package testbed
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"hoplab.dev/certs"
+	"hoplab.dev/passport"
+	"hoplab.dev/plan"
+	"hoplab.dev/proxy"
+	"hoplab.dev/testbed/control"
+)
+
+var _ control.Backend = (*Testbed)(nil)
+
+// Status is control.Statuser's.
+func (t *Testbed) Status(context.Context) (control.Status, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	s := control.Status{Scenario: t.plan.Scenario, PID: os.Getpid(), CA: t.options.CA}
+	for _, p := range t.plan.Nodes {
+		n := t.nodes[p.Name]
+		if n == nil {
+			continue // the client is there only while it asks
+		}
+		out := control.NodeStatus{Name: p.Name, Kind: string(p.Kind), Pod: p.Pod}
+		for _, l := range listenersOf(&p) {
+			out.Listeners = append(out.Listeners, control.ListenerStatus{
+				Port: l.key.port, Addr: t.addresses.socket(l.key), Protocol: l.protocol,
+			})
+		}
+		if n.proxy != nil {
+			for _, h := range n.proxy.Health() {
+				out.Health = append(out.Health, control.TargetHealth(h))
+			}
+		}
+		s.Nodes = append(s.Nodes, out)
+	}
+	for _, p := range t.published {
+		s.Published = append(s.Published, control.Published{Node: p.node, Port: p.port, Addr: p.listener.Addr().String()})
+	}
+	for _, h := range t.plan.Hosts {
+		if !slices.Contains(s.Hosts, h.Name) {
+			s.Hosts = append(s.Hosts, h.Name)
+		}
+	}
+	return s, nil
+}
+
+type listenerOf struct {
+	key      socketKey
+	protocol string
+}
+
+// listenersOf lists a node's ports for people: those on the way out of a pod
+// are its own affair.
+func listenersOf(n *plan.Node) []listenerOf {
+	var out []listenerOf
+	for _, key := range socketsOf(n) {
+		if key.where == outboundAddress {
+			continue
+		}
+		protocol := "HTTP"
+		for _, l := range n.Listeners {
+			if slices.Contains(l.Ports, key.port) {
+				protocol = l.Protocol
+			}
+		}
+		out = append(out, listenerOf{key, protocol})
+	}
+	return out
+}
+
+// LastPassports is control.Passports'.
+func (t *Testbed) LastPassports(n int) []passport.Passport { return t.recorder.Last(n) }
+
+// Passport is control.Passports'.
+func (t *Testbed) Passport(id string) (passport.Passport, bool) { return t.recorder.Get(id) }
+
+// FollowPassports is control.Passports'.
+func (t *Testbed) FollowPassports(ctx context.Context) <-chan passport.Passport {
+	return t.recorder.Follow(ctx)
+}
+
+// Log is control.Logs'.
+func (t *Testbed) Log(ctx context.Context, name string, follow bool) (<-chan string, bool) {
+	t.mu.RLock()
+	known := t.nodes[name] != nil
+	t.mu.RUnlock()
+	if !known {
+		return nil, false
+	}
+	out := make(chan string)
+	var later <-chan string
+	if follow { // before the lines that are there, so that none is lost between
+		later = t.recorder.FollowLogs(ctx, name)
+	}
+	lines := t.recorder.Logs(name)
+	go func() {
+		defer close(out)
+		send := func(line string) bool {
+			select {
+			case out <- line:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		for _, line := range lines {
+			if !send(line) {
+				return
+			}
+		}
+		if later == nil {
+			return
+		}
+		for line := range later {
+			if !send(line) {
+				return
+			}
+		}
+	}()
+	return out, true
+}
+
+// Sign is control.Signer's: the token stood for the node, and the node's
+// identity is what the certificate is for.
+func (t *Testbed) Sign(_ context.Context, name string, csr []byte) ([]byte, error) {
+	n := t.Plan().Node(name)
+	if n == nil || n.Identity == "" {
+		return nil, &control.Error{Status: http.StatusForbidden, Message: name + " has no identity in the mesh"}
+	}
+	t.mu.RLock()
+	ttl := t.materials.WorkloadCertTTL
+	t.mu.RUnlock()
+	return t.vault.MeshCA().Sign(csr, n.Identity, ttl)
+}
+
+// Stop is control.Stopper's.
+func (t *Testbed) Stop() {
+	if t.options.Stop != nil {
+		t.options.Stop()
+	}
+}
+
+// CertPEM is control.Certificates'.
+func (t *Testbed) CertPEM(_ context.Context, name string, withKey bool) ([]byte, error) {
+	pem, err := t.vault.PEM(name, withKey)
+	if errors.Is(err, certs.ErrNotFound) {
+		return nil, &control.Error{Status: http.StatusNotFound, Message: err.Error(), Hint: "acm, mesh, or NAMESPACE/SECRET"}
+	}
+	return pem, err
+}
+
+// Certs is control.Certificates'.
+func (t *Testbed) Certs(ctx context.Context) (control.Certs, error) {
+	by, to := t.presented()
+	var out control.Certs
+	now := time.Now()
+	for _, e := range t.vault.List() {
+		c := control.Certificate{Name: e.Name, PresentedBy: by[e.Name], PresentedTo: to[e.Name]}
+		switch {
+		case e.Err != nil:
+			c.Problem = e.Err.Error()
+		case e.Certificate != nil:
+			c.Certificate = passport.Describe(e.Certificate)
+			switch {
+			case now.After(e.Certificate.NotAfter):
+				c.Problem = "expired"
+			case now.Before(e.Certificate.NotBefore):
+				c.Problem = "not valid yet"
+			}
+		}
+		out.Certificates = append(out.Certificates, c)
+	}
+	t.mu.RLock()
+	nodes := make([]*node, 0, len(t.nodes))
+	for _, n := range t.nodes {
+		if n.workload != nil {
+			nodes = append(nodes, n)
+		}
+	}
+	t.mu.RUnlock()
+	slices.SortFunc(nodes, func(a, b *node) int { return cmp.Compare(a.plan.Name, b.plan.Name) })
+	for _, n := range nodes {
+		name := n.plan.Name
+		c := control.Certificate{Name: name, PresentedBy: []string{name}, PresentedTo: to[name]}
+		if cert, err := n.workload.Certificate(ctx); err != nil {
+			c.Problem = err.Error()
+		} else {
+			c.Certificate = passport.Describe(cert.Leaf)
+		}
+		out.Certificates = append(out.Certificates, c)
+	}
+	return out, nil
+}
+
+// presented tells, by the names of certificates, which nodes present each to
+// which. A workload's certificate goes by its node's name.
+func (t *Testbed) presented() (by, to map[string][]string) {
+	by, to = map[string][]string{}, map[string][]string{}
+	add := func(m map[string][]string, name, node string) {
+		if !slices.Contains(m[name], node) {
+			m[name] = append(m[name], node)
+		}
+	}
+	p := t.Plan()
+	outermost := p.Outermost()
+	for _, n := range p.Nodes {
+		for _, l := range n.Listeners {
+			for _, fc := range l.FilterChains {
+				if fc.TLS == nil {
+					continue
+				}
+				for _, c := range fc.TLS.Certificates {
+					if c == plan.WorkloadCertificate {
+						c = n.Name
+					}
+					add(by, c, n.Name)
+					for _, o := range outermost {
+						if o.Name == n.Name {
+							add(to, c, "client")
+						}
+					}
+				}
+			}
+		}
+	}
+	for _, n := range p.Nodes { // who dials whom
+		for _, cluster := range n.Clusters {
+			for _, e := range cluster.Endpoints {
+				peer := p.Node(e.Node)
+				if e.TLS == nil || peer == nil {
+					continue
+				}
+				if e.TLS.Certificate == plan.WorkloadCertificate {
+					add(to, n.Name, peer.Name)
+				}
+				for _, l := range peer.Listeners {
+					if !slices.Contains(l.Ports, e.Address.Port) {
+						continue
+					}
+					for _, fc := range l.FilterChains {
+						if fc.TLS == nil {
+							continue
+						}
+						for _, c := range fc.TLS.Certificates {
+							if c == plan.WorkloadCertificate {
+								c = peer.Name
+							}
+							add(to, c, n.Name)
+						}
+					}
+				}
+			}
+		}
+	}
+	return by, to
+}
+
+// Trace is control.Tracer's: a request of the client node's, and its passport.
+func (t *Testbed) Trace(ctx context.Context, r control.TraceRequest) (control.TraceResponse, error) {
+	q, err := t.question(r)
+	if err != nil {
+		return control.TraceResponse{}, err
+	}
+	c, err := proxy.NewClient(q.from, t.env(q.pod, q.certificates))
+	if err != nil {
+		return control.TraceResponse{}, err
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	if r.Fresh {
+		defer t.Hold()()
+	}
+	res, root, err := c.Do(ctx, q.request, control.MaxTraceBody)
+	if root == "" {
+		return control.TraceResponse{}, err
+	}
+	var out control.TraceResponse
+	if res != nil {
+		out.Status, out.Headers, out.Body = res.Status, res.Header, res.Body
+	}
+	out.Passport, err = t.recorder.Wait(context.WithoutCancel(ctx), root)
+	if err == nil && !out.Passport.Complete() {
+		err = fmt.Errorf("the passport is not complete: %s", strings.Join(out.Passport.Missing(), "; "))
+	}
+	return out, err
+}
+
+// Client asks the control API of this testbed, within the process.
+func (t *Testbed) Client() *control.Client { return control.NewClient(t.memory.Dial) }

@@ -1,0 +1,105 @@
+package checks
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Difference is one thing that was expected and not seen.
+type Difference struct {
+	Path     string `json:"path"`
+	Expected any    `json:"expected"`
+	Seen     any    `json:"seen"`
+}
+
+// String is for people.
+func (d Difference) String() string {
+	return fmt.Sprintf("%s: expected %s, seen %s", d.Path, show(d.Expected), show(d.Seen))
+}
+
+// absent is what is seen where there is nothing; null is never used.
+const absent = "(absent)"
+
+func show(v any) string {
+	if v == absent {
+		return absent
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+// compare finds where seen (decoded JSON) is not as expected. Of a map only
+// the expected fields count; a list must be the whole list.
+func compare(path string, expected, seen any) []Difference {
+	switch want := expected.(type) {
+	case map[string]any:
+		have, ok := seen.(map[string]any)
+		if !ok {
+			return []Difference{{path, expected, orAbsent(seen)}}
+		}
+		var ds []Difference
+		for _, k := range slices.Sorted(maps.Keys(want)) {
+			if party, ok := have[k].(map[string]any); ok && (k == "from" || k == "to") {
+				if name, ok := want[k].(string); ok { // a kind or a name
+					if party["kind"] != name && party["name"] != name {
+						ds = append(ds, Difference{join(path, k), name, party["name"]})
+					}
+					continue
+				}
+			}
+			value, there := have[k]
+			if !there {
+				value = absent
+			}
+			ds = append(ds, compare(join(path, k), want[k], value)...)
+		}
+		return ds
+	case []any:
+		have, ok := seen.([]any)
+		if !ok {
+			return []Difference{{path, expected, orAbsent(seen)}}
+		}
+		if len(have) != len(want) {
+			return []Difference{{path, expected, seen}}
+		}
+		var ds []Difference
+		for i := range want {
+			ds = append(ds, compare(fmt.Sprintf("%s[%d]", path, i), want[i], have[i])...)
+		}
+		return ds
+	}
+	if equalScalar(expected, seen) {
+		return nil
+	}
+	return []Difference{{path, expected, orAbsent(seen)}}
+}
+
+func orAbsent(v any) any {
+	if v == nil {
+		return absent
+	}
+	return v
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// equalScalar compares over the number types of YAML and JSON.
+func equalScalar(a, b any) bool {
+	if a == b {
+		return true
+	}
+	x, err1 := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && strings.TrimSuffix(string(x), ".0") == strings.TrimSuffix(string(y), ".0")
+}

@@ -1,0 +1,255 @@
+package testbed
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hoplab.dev/plan"
+	"hoplab.dev/proxy"
+	"hoplab.dev/testbed/control"
+)
+
+// clientCertificate is the name of the certificate that a client was given.
+const clientCertificate = "client"
+
+// clientSuites are what a curl of today offers for TLS 1.2 and below.
+var clientSuites = []string{
+	"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384",
+	"ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-SHA", "ECDHE-RSA-AES128-SHA",
+	"ECDHE-ECDSA-AES256-SHA", "ECDHE-RSA-AES256-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA", "AES256-SHA",
+}
+
+// question is a TraceRequest made ready to be asked.
+type question struct {
+	from         string // the asking node's name
+	pod          string // whose address it asks from; "" is the client's own
+	request      proxy.ClientRequest
+	certificates *nodeCertificates
+}
+
+func refuse(hint, format string, args ...any) error {
+	return &control.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// question finds out whom a request goes to, and how.
+func (t *Testbed) question(r control.TraceRequest) (*question, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, refuse("https://HOST/PATH", "%q is no absolute http or https URL", r.URL)
+	}
+	port := 80
+	if u.Scheme == "https" {
+		port = 443
+	}
+	if p := u.Port(); p != "" {
+		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
+			return nil, refuse("", "%q: no such port", u.Port())
+		}
+	}
+	header := http.Header{}
+	host := u.Host
+	if h, p, err := net.SplitHostPort(u.Host); err == nil && (u.Scheme == "https" && p == "443" || u.Scheme == "http" && p == "80") {
+		host = h // a default port is not said
+	}
+	for _, h := range r.Headers {
+		if strings.EqualFold(h[0], "Host") {
+			host = h[1]
+			continue
+		}
+		header.Add(h[0], h[1])
+	}
+	if header.Get("User-Agent") == "" {
+		header.Set("User-Agent", "hoplab")
+	}
+	if header.Get("Accept") == "" {
+		header.Set("Accept", "*/*")
+	}
+	q := &question{from: "client", certificates: &nodeCertificates{vault: t.vault}}
+	q.request = proxy.ClientRequest{Method: r.Method, Host: host, Path: u.RequestURI(), Header: header, Body: r.Body}
+	if q.request.Method == "" {
+		q.request.Method = http.MethodGet
+		if r.Body != nil {
+			q.request.Method = http.MethodPost
+		}
+	}
+	known, err := t.whereTo(q, r, u, port)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "https" {
+		q.request.TLS, err = clientTLS(u.Hostname(), r.TLSMax, known)
+		if err != nil {
+			return nil, err
+		}
+		if err := q.present(r); err != nil {
+			return nil, err
+		}
+	}
+	return q, nil
+}
+
+// clientTLS is how a client asks: as curl does, it verifies what an edge
+// presents. Of a node behind the edge it could verify nothing, as that has no
+// certificate of a public authority.
+func clientTLS(name, tlsMax string, verify bool) (*plan.ClientTLS, error) {
+	c := &plan.ClientTLS{ServerName: name, ALPN: []string{"h2", "http/1.1"}}
+	if net.ParseIP(name) != nil {
+		c.ServerName = "" // RFC 6066: no literal addresses
+	}
+	c.Suites, c.Groups = clientSuites, []string{"X25519", "P-256", "P-384", "P-521"}
+	if verify {
+		c.Trust, c.VerifyName = plan.ACMTrust, name
+	} else {
+		c.Why = "asked behind the load balancer, where no public authority vouches for anybody"
+	}
+	switch tlsMax {
+	case "", "1.3":
+	case "1.2":
+		c.MaxVersion = "TLS 1.2"
+	case "1.0", "1.1":
+		c.MinVersion, c.MaxVersion = "TLS 1.0", "TLS "+tlsMax
+	default:
+		return nil, refuse("1.0, 1.1, 1.2 or 1.3", "no TLS version %q", tlsMax)
+	}
+	return c, nil
+}
+
+// present gives the client a certificate.
+func (q *question) present(r control.TraceRequest) error {
+	if len(r.CertPEM) == 0 && len(r.KeyPEM) == 0 {
+		return nil
+	}
+	cert, err := tls.X509KeyPair(r.CertPEM, r.KeyPEM)
+	if err != nil {
+		return refuse("PEM files of one certificate chain and its key", "client certificate: %v", err)
+	}
+	q.certificates.own = &cert
+	q.request.TLS.Certificate = clientCertificate
+	return nil
+}
+
+// whereTo finds the address to dial. Verify: the client can check who answers.
+func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port int) (verify bool, err error) {
+	p := t.Plan()
+	if r.From != "" && r.From != "client" {
+		return false, t.fromPod(q, p, r.From, u.Scheme, u.Hostname(), port)
+	}
+	var n *plan.Node
+	if r.Via != "" {
+		if n = p.Node(r.Via); n == nil || n.Kind == plan.Client {
+			return false, refuse("one of "+strings.Join(nodeNames(p), ", "), "there is no node %q", r.Via)
+		}
+		port = viaPort(n, u.Scheme, port)
+	} else if h, ok := p.Locate(u.Hostname()); ok {
+		n = p.Node(h.Node)
+	} else if out := p.Outermost(); len(out) > 0 {
+		n = out[0] // as curl goes that `hoplab env` prepared
+	} else {
+		return false, refuse("", "nothing is there to ask")
+	}
+	if n.Kind == plan.Gateway && r.Via == "" { // no edge: the Service's port leads to the gateway's
+		port = viaPort(n, u.Scheme, port)
+	}
+	q.request.To, q.request.Peer = plan.Address{Pod: n.Pod, Port: port, Private: n.App != nil && n.App.Private}, n.Name
+	return n.Kind == plan.Edge, nil
+}
+
+// viaPort is the port of a node that a URL means: the same, else the first of
+// the URL's scheme, else the first.
+func viaPort(n *plan.Node, scheme string, port int) int {
+	first, secure := 0, scheme == "https"
+	for _, l := range listenersOf(n) {
+		switch {
+		case l.key.port == port:
+			return port
+		case l.key.port == 15021:
+		case (l.protocol == "HTTPS" || l.protocol == "TLS") == secure:
+			return l.key.port
+		case first == 0:
+			first = l.key.port
+		}
+	}
+	if first != 0 {
+		return first
+	}
+	return port
+}
+
+// fromPod asks as the app in a pod does: through its sidecar's way out where
+// it has one, else straight to a pod of the service.
+func (t *Testbed) fromPod(q *question, p *plan.Plan, pod, scheme, host string, port int) error {
+	namespace, _, ok := strings.Cut(pod, "/")
+	if !ok || !slices.ContainsFunc(p.Pods, func(o plan.Pod) bool { return o.Name == pod }) {
+		return refuse("one of "+strings.Join(podNames(p), ", "), "there is no pod %q", pod)
+	}
+	q.from, q.pod = "app/"+pod, pod
+	if scheme == "https" {
+		return refuse("http://SERVICE/: the sidecar does the encrypting", "https from a pod is not supported yet")
+	}
+	cluster := serviceCluster(p, host, namespace, port)
+	if cluster == nil {
+		return refuse("a Service of the cluster: NAME, NAME.NAMESPACE or NAME.NAMESPACE.svc.cluster.local", "pod %s cannot resolve %s:%d", pod, host, port)
+	}
+	if sidecar := p.Node("sidecar/" + pod); sidecar != nil {
+		for _, l := range sidecar.Listeners {
+			if l.Outbound && slices.Contains(l.Ports, port) {
+				q.request.To = plan.Address{Literal: t.addresses.socket(socketKey{pod, port, outboundAddress})}
+				q.request.Peer = sidecar.Name
+				return nil
+			}
+		}
+		return refuse("", "raw TCP through a sidecar is not supported yet: port %d of %s", port, host)
+	}
+	if len(cluster.Endpoints) == 0 {
+		return refuse("", "no pod is behind %s:%d", host, port)
+	}
+	e := cluster.Endpoints[0]
+	q.request.To, q.request.Peer = e.Address, e.Node
+	return nil
+}
+
+// serviceCluster finds the cluster of a Service by a name that a pod may use.
+func serviceCluster(p *plan.Plan, host, namespace string, port int) *plan.Cluster {
+	fqdn := host
+	switch strings.Count(host, ".") {
+	case 0:
+		fqdn = host + "." + namespace + ".svc.cluster.local"
+	case 1:
+		fqdn = host + ".svc.cluster.local"
+	case 2:
+		fqdn = strings.TrimSuffix(host, ".svc") + ".svc.cluster.local"
+	}
+	name := fmt.Sprintf("outbound|%d||%s", port, fqdn)
+	for i := range p.Nodes {
+		if c := p.Nodes[i].Cluster(name); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+func nodeNames(p *plan.Plan) []string {
+	var out []string
+	for _, n := range p.Nodes {
+		if n.Kind != plan.Client {
+			out = append(out, n.Name)
+		}
+	}
+	return out
+}
+
+func podNames(p *plan.Plan) []string {
+	var out []string
+	for _, pod := range p.Pods {
+		if strings.Contains(pod.Name, "/") && !strings.HasPrefix(pod.Name, "alb/") {
+			out = append(out, pod.Name)
+		}
+	}
+	return out
+}

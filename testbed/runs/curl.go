@@ -1,0 +1,42 @@
+package runs
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// CurlHome is the folder of the run's .curlrc.
+func (r *Run) CurlHome() string { return r.File("curl") }
+
+// CA is the file of the root that clients of the edge trust.
+func (r *Run) CA() string { return r.File("ca.pem") }
+
+// WriteCurl writes the .curlrc with which plain curl goes to the published
+// ports (cluster port -> host:port on loopback), whatever the URL's host is.
+// Ports 80 and 443 are always there: an absent one leads to refused, where
+// nothing listens.
+func (r *Run) WriteCurl(published map[int]string, refused string) error {
+	ports := map[int]string{80: refused, 443: refused}
+	for port, addr := range published {
+		ports[port] = addr
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "cacert = %s\n", strconv.Quote(r.CA()))
+	for _, port := range slices.Sorted(maps.Keys(ports)) {
+		fmt.Fprintf(&b, "connect-to = \":%d:%s\"\n", port, ports[port])
+	}
+	if err := os.MkdirAll(r.CurlHome(), 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{".curlrc", "_curlrc"} { // the second is Windows'
+		if err := os.WriteFile(filepath.Join(r.CurlHome(), name), []byte(b.String()), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
