@@ -1,0 +1,44 @@
+# Two commands do all the set-up on a machine with Go and nothing else:
+# `make demo` and `make test`.
+
+GO ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+SOURCES = $(shell find . -name '*.go' -o -name '*.yaml' -o -name '*.md') go.mod go.sum
+
+.PHONY: all
+all: build test lint
+
+.PHONY: build
+build: bin/hoplab ## the program, static, in bin/
+
+bin/hoplab: $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/hoplab
+
+.PHONY: demo
+demo: ## the story in one command
+	$(GO) run ./cmd/hoplab demo
+
+.PHONY: test
+test: ## all tests that need Go alone
+	CGO_ENABLED=0 $(GO) test ./...
+
+.PHONY: test-all
+test-all: ## with the race detector, and curl, openssl and h2spec as judges: a missing judge is a failure
+	HOPLAB_JUDGES=1 CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: lint
+lint: ## formatting, vet, staticcheck, tidy modules, other systems
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt wants the files above'; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+	GOOS=darwin $(GO) build ./...
+	GOOS=windows $(GO) build ./...
+
+.PHONY: update
+update: ## rewrite the golden files and generated docs
+	$(GO) test ./mesh/... ./passport ./docs ./cmd/hoplab -update
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
