@@ -48,11 +48,11 @@ func TestACMCertificate(t *testing.T) {
 			roots, err := v.Trust(plan.ACMTrust)
 			require.NoError(t, err)
 			requireRoots(t, got, roots, "netbox.cluster.tinfoil.private")
-			_, clientErr, _ := handshake(t, serve(got), &tls.Config{RootCAs: roots, ServerName: "a.b.cluster.tinfoil.private"})
+			_, _, clientErr := handshake(t, serve(got), &tls.Config{RootCAs: roots, ServerName: "a.b.cluster.tinfoil.private"})
 			require.ErrorContains(t, clientErr, "not a.b.cluster.tinfoil.private")
 			mesh, err := v.Trust(plan.MeshTrust)
 			require.NoError(t, err)
-			_, clientErr, _ = handshake(t, serve(got), &tls.Config{RootCAs: mesh, ServerName: "cluster.tinfoil.private"})
+			_, _, clientErr = handshake(t, serve(got), &tls.Config{RootCAs: mesh, ServerName: "cluster.tinfoil.private"})
 			require.ErrorContains(t, clientErr, "unknown authority")
 		})
 	}

@@ -96,7 +96,7 @@ func TestChooseALBOnTheWire(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.client.InsecureSkipVerify = true
-			serverErr, clientErr, seen := handshake(t, server, c.client)
+			seen, serverErr, clientErr := handshake(t, server, c.client)
 			require.NoError(t, clientErr)
 			require.NoError(t, serverErr)
 			assert.Equal(t, c.want.Leaf.SerialNumber, seen.PeerCertificates[0].SerialNumber)

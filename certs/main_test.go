@@ -132,7 +132,7 @@ func certificateOf(t testing.TB, v *Vault, name string) *tls.Certificate {
 
 // handshake opens a TLS connection over loopback, sends a word both ways, and
 // gives what each side says.
-func handshake(t testing.TB, server, client *tls.Config) (serverErr, clientErr error, seen tls.ConnectionState) {
+func handshake(t testing.TB, server, client *tls.Config) (seen tls.ConnectionState, serverErr, clientErr error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -161,7 +161,7 @@ func handshake(t testing.TB, server, client *tls.Config) (serverErr, clientErr e
 	}
 	seen = c.ConnectionState()
 	raw.Close()
-	return <-done, clientErr, seen
+	return seen, <-done, clientErr
 }
 
 // serve is a server that presents one certificate.
@@ -172,7 +172,7 @@ func serve(c *tls.Certificate) *tls.Config {
 // requireRoots checks a chain as a client would.
 func requireRoots(t testing.TB, c *tls.Certificate, roots *x509.CertPool, name string) {
 	t.Helper()
-	serverErr, clientErr, seen := handshake(t, serve(c), &tls.Config{RootCAs: roots, ServerName: name})
+	seen, serverErr, clientErr := handshake(t, serve(c), &tls.Config{RootCAs: roots, ServerName: name})
 	require.NoError(t, clientErr)
 	require.NoError(t, serverErr)
 	require.True(t, bytes.Equal(seen.PeerCertificates[0].Raw, c.Leaf.Raw))

@@ -164,12 +164,12 @@ func TestWorkloadsSpeakMutualTLS(t *testing.T) {
 			_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: clientRoots})
 			return err
 		}}
-		serverErr, clientErr, _ := handshake(t, config, dial)
+		_, serverErr, clientErr := handshake(t, config, dial)
 		require.Error(t, serverErr, "no client certificate")
 		require.Error(t, clientErr)
 
 		dial.Certificates = []tls.Certificate{*cc}
-		serverErr, clientErr, state := handshake(t, config, dial)
+		state, serverErr, clientErr := handshake(t, config, dial)
 		require.NoError(t, clientErr)
 		require.NoError(t, serverErr)
 		assert.Equal(t, gatewayID, seen)

@@ -101,7 +101,7 @@ func TestSecretFromFiles(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			_, clientErr, seen := handshake(t, serve(got), &tls.Config{InsecureSkipVerify: true})
+			seen, _, clientErr := handshake(t, serve(got), &tls.Config{InsecureSkipVerify: true})
 			require.NoError(t, clientErr)
 			require.Len(t, seen.PeerCertificates, len(got.Certificate))
 			assert.Equal(t, got.Leaf.Raw, seen.PeerCertificates[0].Raw)
@@ -186,7 +186,7 @@ func TestSecretMade(t *testing.T) {
 	assert.True(t, self.Leaf.IsCA, "as openssl req -x509 has it")
 	assert.Equal(t, year, self.Leaf.NotAfter.Sub(self.Leaf.NotBefore))
 	require.Len(t, self.Certificate, 1)
-	_, clientErr, _ := handshake(t, serve(self), &tls.Config{RootCAs: corp, ServerName: "x.cluster.tinfoil.private"})
+	_, _, clientErr := handshake(t, serve(self), &tls.Config{RootCAs: corp, ServerName: "x.cluster.tinfoil.private"})
 	require.ErrorContains(t, clientErr, "certificate")
 
 	team := certificateOf(t, v, plan.SecretCertificate("istio-system", "by-team"))

@@ -240,18 +240,22 @@ func (d *details) life(c *Certificate) string {
 	return span(c.NotAfter.Sub(d.now)) + " left"
 }
 
+// span rounds: a certificate of 198 days has 198 left on its first day.
 func span(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:
-		return count(int(d/(24*time.Hour)), "day")
+		return count(int(d.Round(24*time.Hour)/(24*time.Hour)), "day")
 	case d >= 2*time.Hour:
-		return count(int(d/time.Hour), "hour")
+		return count(int(d.Round(time.Hour)/time.Hour), "hour")
 	}
 	return count(int(d/time.Minute), "minute")
 }
 
 func (d *details) chose(c Choice) {
-	text := fmt.Sprintf("%s %q", c.What, c.Name)
+	text := c.What
+	if c.Name != "" { // a VirtualService's route may have none
+		text += fmt.Sprintf(" %q", c.Name)
+	}
 	if c.Because != "" {
 		text += " because " + c.Because
 	}

@@ -248,7 +248,7 @@ func TestLife(t *testing.T) {
 	day := 24 * time.Hour
 	for want, c := range map[string]Certificate{
 		"198 days left":            {NotAfter: midnight.Add(198*day + time.Hour)},
-		"47 hours left":            {NotAfter: midnight.Add(2*day - time.Minute)},
+		"48 hours left":            {NotAfter: midnight.Add(2*day - time.Minute)},
 		"1 minute left":            {NotAfter: midnight.Add(time.Minute)},
 		"EXPIRED 10 days ago":      {NotAfter: midnight.Add(-10 * day)},
 		"NOT YET VALID for 3 days": {NotBefore: midnight.Add(3 * day), NotAfter: midnight.Add(9 * day)},
