@@ -60,6 +60,19 @@ func newAuthorities(ctx context.Context, state *State, requests []plan.Authority
 	return all
 }
 
+// addPublic lets Secrets be signed by the ACM-like authority, under the name
+// plan.ACMTrust: where a certificate is made up for a gateway that clients
+// reach directly, they can verify it as they can a load balancer's.
+func (all *authorities) addPublic(ctx context.Context, acm *acmAuthority) {
+	if all.byName[plan.ACMTrust] != nil {
+		return // the user's own of that name
+	}
+	all.byName[plan.ACMTrust] = &authority{
+		request: plan.Authority{Name: plan.ACMTrust},
+		get:     sync.OnceValues(func() (*issued, error) { return acm.intermediate(ctx, RSA2048) }),
+	}
+}
+
 // line is an authority, its parent, and so on up to the root.
 func (all *authorities) line(name string) ([]*authority, error) {
 	var line []*authority

@@ -315,3 +315,19 @@ func canceled() context.Context {
 	cancel()
 	return ctx
 }
+
+func TestSecretOfThePublicAuthority(t *testing.T) {
+	v := openVault(t, newState(t), &plan.Materials{Secrets: []plan.SecretEntry{{
+		Namespace: "istio-system", Name: "made-up",
+		Request: &plan.LeafRequest{Authority: plan.ACMTrust, CommonName: "a.test", DNSNames: []string{"a.test"}, KeyAlgorithm: P256, Validity: time.Hour},
+	}}})
+	c, err := v.Certificate(plan.SecretCertificate("istio-system", "made-up"))
+	require.NoError(t, err)
+	roots, err := v.Trust(plan.ACMTrust)
+	require.NoError(t, err)
+	requireRoots(t, c, roots, "a.test")
+	mesh, err := v.Trust(plan.MeshTrust)
+	require.NoError(t, err)
+	_, _, clientErr := handshake(t, serve(c), &tls.Config{RootCAs: mesh, ServerName: "a.test"})
+	require.Error(t, clientErr, "another root does not vouch for it")
+}

@@ -122,6 +122,7 @@ func (v *Vault) realise(ctx context.Context, m *plan.Materials, old *contents) (
 		authorities: newAuthorities(ctx, v.state, m.Authorities),
 		byName:      map[string]any{},
 	}
+	next.authorities.addPublic(ctx, v.acm)
 	var all sync.WaitGroup
 	var meshErr error
 	if old.mesh == nil || old.trustDomain != m.TrustDomain {

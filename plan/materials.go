@@ -72,7 +72,9 @@ type SecretEntry struct {
 
 // LeafRequest asks for a certificate that an article makes with openssl.
 type LeafRequest struct {
-	Authority    string        `json:"authority,omitempty"` // empty: self-signed
+	// Authority signs: one of Materials.Authorities, or ACMTrust for the
+	// ACM-like one. Empty: self-signed.
+	Authority    string        `json:"authority,omitempty"`
 	CommonName   string        `json:"commonName"`
 	DNSNames     []string      `json:"dnsNames,omitempty"`
 	KeyAlgorithm string        `json:"keyAlgorithm"`
