@@ -30,6 +30,7 @@ type Input struct {
 	Files        map[string][]byte // those that the Scenario's secrets name
 	Apps         []string          // the built-in apps' names
 	IstioVersion string            // "" is the Scenario's, else the default
+	At           time.Time         // at which certificates are looked at; zero: their dates are not
 }
 
 // Output is what came of it. Plan and Materials are nil when Refused.
@@ -48,12 +49,12 @@ func Compile(in Input) Output {
 	for _, o := range in.Objects {
 		if !supported(o.Value) {
 			ds = append(ds, plan.Diagnostic{
-				Code: CodeUnsupportedKind, Severity: plan.Error, Refused: true, Source: o.Source, Object: o.String(),
-				Message: o.Kind + " is not supported yet", Hint: "leave the document out to try the rest",
+				Code: CodeUnsupportedKind, Severity: plan.Error, Refused: true, Source: o.At("kind"), Object: o.String(),
+				Message: o.Kind + " is not supported yet", Hint: "leave the document out to go on without it",
 			})
 		}
 	}
-	w, said := world.Build(in.Objects, world.Options{IstioVersion: in.IstioVersion, Apps: in.Apps, Files: in.Files})
+	w, said := world.Build(in.Objects, world.Options{IstioVersion: in.IstioVersion, At: in.At, Apps: in.Apps, Files: in.Files})
 	ds = append(ds, said...)
 	edges, envoys := aws.Compile(w), istio.Compile(w)
 	ds = append(append(ds, edges.Diagnostics...), envoys.Diagnostics...)
@@ -130,16 +131,7 @@ func apps(w *world.World) []plan.Node {
 func materials(w *world.World) *plan.Materials {
 	m := &plan.Materials{
 		ACM: w.ACM, Authorities: w.Authorities, TrustDomain: w.Mesh.TrustDomain,
-		WorkloadKeyAlgorithm: "RSA_2048", WorkloadCertTTL: 24 * time.Hour, // istio-agent: SECRET_TTL, and its default key
-	}
-	if w.Scenario != nil {
-		o := w.Scenario.Spec.Options
-		if o.WorkloadKeyAlgorithm != "" {
-			m.WorkloadKeyAlgorithm = string(o.WorkloadKeyAlgorithm)
-		}
-		if o.WorkloadCertTTL != 0 {
-			m.WorkloadCertTTL = time.Duration(o.WorkloadCertTTL)
-		}
+		WorkloadKeyAlgorithm: w.WorkloadKeyAlgorithm, WorkloadCertTTL: w.WorkloadCertTTL,
 	}
 	for _, s := range w.Secrets {
 		if s.HasCertificate() || s.HasCA() {

@@ -14,7 +14,7 @@ type Cluster struct {
 	Protocol string `json:"protocol,omitempty"`
 	// ProtocolVersion is a target group's: HTTP1, HTTP2 or GRPC.
 	ProtocolVersion string     `json:"protocolVersion,omitempty"`
-	Endpoints       []Endpoint `json:"endpoints,omitempty"`
+	Endpoints       []Endpoint `json:"endpoints,omitempty"` // none: 503
 
 	// ConnectTimeout bounds the TCP connect; 0 means DefaultConnectTimeout.
 	ConnectTimeout time.Duration `json:"connectTimeout,omitempty"`
@@ -27,10 +27,10 @@ type Cluster struct {
 
 // Endpoint is one place where a cluster is served.
 type Endpoint struct {
-	Node    string     `json:"node,omitempty"` // the node that answers there, where it is one of ours
-	Address Address    `json:"address"`
-	TLS     *ClientTLS `json:"tls,omitempty"` // auto mTLS is decided per endpoint
-	Weight  int        `json:"weight,omitempty"`
+	Node    string     `json:"node,omitempty"`   // the node that answers there, where it is one of ours
+	Address Address    `json:"address"`          // where to dial
+	TLS     *ClientTLS `json:"tls,omitempty"`    // auto mTLS is decided per endpoint
+	Weight  int        `json:"weight,omitempty"` // 0: all weigh the same; nothing sets another weight yet
 	// NodePort is the port of the Kubernetes node that leads to Address; an
 	// ALB with instance targets names it in its log. 0: dialled directly.
 	NodePort int `json:"nodePort,omitempty"`
@@ -39,11 +39,11 @@ type Endpoint struct {
 // Address is where to dial: a port of a pod, symbolic until it is bound, or
 // a literal host:port outside the plan.
 type Address struct {
-	Pod  string `json:"pod,omitempty"`
-	Port int    `json:"port,omitempty"`
+	Pod  string `json:"pod,omitempty"`  // a Pod's name
+	Port int    `json:"port,omitempty"` // of the pod
 	// Private is the pod's second address, that only the pod itself sees.
 	Private bool   `json:"private,omitempty"`
-	Literal string `json:"literal,omitempty"`
+	Literal string `json:"literal,omitempty"` // host:port of what is none of ours
 }
 
 // String is for people: "istio-system/istio-ingressgateway-0:8443".
@@ -54,17 +54,17 @@ func (a Address) String() string {
 	return net.JoinHostPort(a.Pod, strconv.Itoa(a.Port))
 }
 
-// HealthCheck is a target group's (facts/aws.md 4).
+// HealthCheck is a target group's. ALB-UG: target-group-health-checks.md
 type HealthCheck struct {
 	TLS      *ClientTLS    `json:"tls,omitempty"`  // set for HTTPS probes
 	Port     int           `json:"port,omitempty"` // of the target's pod; 0: the traffic port
-	Path     string        `json:"path"`
-	Interval time.Duration `json:"interval"`
-	Timeout  time.Duration `json:"timeout"`
+	Path     string        `json:"path"`           // asked for with GET
+	Interval time.Duration `json:"interval"`       // from one probe to the next
+	Timeout  time.Duration `json:"timeout"`        // of one probe
 	// Healthy and Unhealthy are how many probes in a row change the state; a
 	// newly registered target needs one success only.
 	Healthy   int    `json:"healthy"`
-	Unhealthy int    `json:"unhealthy"`
-	Codes     string `json:"codes"` // matcher: "200", "200,202", "200-299"
+	Unhealthy int    `json:"unhealthy"` // likewise: failures that make a target unhealthy
+	Codes     string `json:"codes"`     // matcher: "200", "200,202", "200-299"
 	Source    Source `json:"source,omitzero"`
 }

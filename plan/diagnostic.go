@@ -52,12 +52,13 @@ func (d Diagnostic) Error() string {
 	return s + d.Message
 }
 
-// SortDiagnostics orders by place, then by code, and drops exact repetitions.
+// SortDiagnostics orders in place by file, line and column, then by code, object
+// and message, and drops repetitions of all of these.
 func SortDiagnostics(ds []Diagnostic) []Diagnostic {
 	slices.SortStableFunc(ds, func(a, b Diagnostic) int {
 		return cmp.Or(
 			cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
-			cmp.Compare(a.Code, b.Code), cmp.Compare(a.Message, b.Message),
+			cmp.Compare(a.Code, b.Code), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Message, b.Message),
 		)
 	})
 	return slices.CompactFunc(ds, func(a, b Diagnostic) bool {

@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // Listener accepts connections and hands each to one of its filter chains.
 type Listener struct {
 	Name string `json:"name"` // as istiod names it ("0.0.0.0_8443", "virtualInbound"), or "HTTPS:443" at an ALB
@@ -12,7 +14,9 @@ type Listener struct {
 	// is reachable by nobody else. The ports are those that the app dials.
 	Outbound bool `json:"outbound,omitempty"`
 
-	// Protocol is for people: HTTP, HTTPS, TLS or TCP.
+	// Protocol is for people: HTTP, HTTPS, TLS or TCP. A sidecar's inbound
+	// listener has ports of several; it is TCP then, and ProtocolOn tells them
+	// apart.
 	Protocol string `json:"protocol"`
 
 	// InspectTLS peeks at the first bytes for a ClientHello before a chain is
@@ -20,16 +24,35 @@ type Listener struct {
 	// terminated is chosen by port alone.
 	InspectTLS bool `json:"inspectTLS,omitempty"`
 
-	FilterChains []FilterChain `json:"filterChains"`
+	FilterChains []FilterChain `json:"filterChains"` // at most one of them takes a connection
 	Source       Source        `json:"source,omitzero"`
+}
+
+// ProtocolOn is the protocol of one of the listener's ports, for people: HTTP
+// where every filter chain that may take a connection to it speaks HTTP. Of a
+// listener that does not tell its ports apart it is Protocol.
+func (l *Listener) ProtocolOn(port int) string {
+	told, http := false, true
+	for _, c := range l.FilterChains {
+		if slices.Contains(c.Match.DestinationPorts, port) {
+			told, http = true, http && c.Routes != ""
+		}
+	}
+	switch {
+	case !told:
+		return l.Protocol
+	case http:
+		return "HTTP"
+	}
+	return "TCP"
 }
 
 // FilterChain is what is done with the connections that match.
 type FilterChain struct {
-	Name   string     `json:"name"`
-	Match  Match      `json:"match,omitzero"`
-	TLS    *ServerTLS `json:"tls,omitempty"` // nil: nothing is terminated
-	Routes string     `json:"routes,omitempty"`
+	Name   string     `json:"name"`             // as istiod names it; of an ALB the listener's
+	Match  Match      `json:"match,omitzero"`   // which connections it takes
+	TLS    *ServerTLS `json:"tls,omitempty"`    // nil: nothing is terminated
+	Routes string     `json:"routes,omitempty"` // the name of a RouteConfig: HTTP is spoken
 	// TCP is the cluster that all bytes go to; used where Routes is empty.
 	TCP string `json:"tcp,omitempty"`
 
@@ -42,10 +65,10 @@ type FilterChain struct {
 // the most specific value of each field in turn wins, without backtracking
 // (filter_chain_manager_impl.cc).
 type Match struct {
-	DestinationPorts     []int    `json:"destinationPorts,omitempty"`
-	ServerNames          []string `json:"serverNames,omitempty"`       // "a.b" or "*.b"
-	TransportProtocol    string   `json:"transportProtocol,omitempty"` // "", "tls" or "raw_buffer"
-	ApplicationProtocols []string `json:"applicationProtocols,omitempty"`
+	DestinationPorts     []int    `json:"destinationPorts,omitempty"`     // original destination ports
+	ServerNames          []string `json:"serverNames,omitempty"`          // "a.b" or "*.b"
+	TransportProtocol    string   `json:"transportProtocol,omitempty"`    // "", "tls" or "raw_buffer"
+	ApplicationProtocols []string `json:"applicationProtocols,omitempty"` // of which the client offers one by ALPN; of plaintext what is sniffed: http/1.1, h2c
 }
 
 // ServerTLS is how a filter chain terminates TLS.
@@ -87,13 +110,13 @@ type ClientTLS struct {
 	// Trust is the bundle that the server's chain is checked against; empty:
 	// the server is not verified, and Why says why.
 	Trust string `json:"trust,omitempty"`
-	Why   string `json:"why,omitempty"`
+	Why   string `json:"why,omitempty"` // why nobody verifies, for people
 	// ServerName is sent as SNI; empty: none is sent.
 	ServerName string `json:"serverName,omitempty"`
 	// VerifyName is the DNS name that the certificate must be valid for.
 	VerifyName string `json:"verifyName,omitempty"`
 	// Identities are the SPIFFE IDs of which the server must present one.
 	Identities []string `json:"identities,omitempty"`
-	ALPN       []string `json:"alpn,omitempty"`
+	ALPN       []string `json:"alpn,omitempty"` // offered, in this order; empty: none
 	TLSParameters
 }

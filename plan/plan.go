@@ -4,13 +4,13 @@ import "time"
 
 // Plan is what every node of one scenario is to do.
 type Plan struct {
-	Scenario     string `json:"scenario"`
+	Scenario     string `json:"scenario"`     // its name
 	IstioVersion string `json:"istioVersion"` // "1.30": chooses where releases differ on the wire
 	TrustDomain  string `json:"trustDomain"`  // of the mesh, "cluster.local" by default
 
-	Nodes []Node `json:"nodes,omitempty"`
-	Pods  []Pod  `json:"pods,omitempty"`
-	Hosts []Host `json:"hosts,omitempty"`
+	Nodes []Node `json:"nodes,omitempty"` // every running party, in no order of importance
+	Pods  []Pod  `json:"pods,omitempty"`  // what has an address
+	Hosts []Host `json:"hosts,omitempty"` // which DNS names lead to which node
 }
 
 // Node finds a node by its name; nil when there is none.
@@ -26,8 +26,8 @@ func (p *Plan) Node(name string) *Node {
 // Host says which outermost node a DNS name leads to. Name may begin with
 // "*.", which as in Route 53 stands for any number of labels, never none.
 type Host struct {
-	Name   string `json:"name"`
-	Node   string `json:"node"`
+	Name   string `json:"name"` // a DNS name, or a wildcard
+	Node   string `json:"node"` // the node that it leads to
 	Source Source `json:"source,omitzero"`
 }
 
@@ -63,10 +63,10 @@ const (
 
 // Node is one running party.
 type Node struct {
-	Name        string      `json:"name"` // in the grammar of INTERFACE: alb/NS/INGRESS, gateway/NS/DEPLOYMENT ...
-	Kind        Kind        `json:"kind"`
-	Pod         string      `json:"pod"` // a Pod's name: whose address it has
-	Personality Personality `json:"personality,omitempty"`
+	Name        string      `json:"name"`                  // alb/NAMESPACE/INGRESS, gateway/NAMESPACE/DEPLOYMENT, sidecar/NAMESPACE/POD ...
+	Kind        Kind        `json:"kind"`                  // client, edge, gateway, sidecar or app
+	Pod         string      `json:"pod"`                   // a Pod's name: whose address it has
+	Personality Personality `json:"personality,omitempty"` // what a proxy behaves as; empty for client and app
 
 	// App is set for nodes of kind app, and for nothing else.
 	App *App `json:"app,omitempty"`
@@ -75,12 +75,12 @@ type Node struct {
 	// certificate ("spiffe://cluster.local/ns/x/sa/y"); empty outside the mesh.
 	Identity string `json:"identity,omitempty"`
 
-	Listeners []Listener    `json:"listeners,omitempty"`
-	Routes    []RouteConfig `json:"routes,omitempty"`
-	Clusters  []Cluster     `json:"clusters,omitempty"`
+	Listeners []Listener    `json:"listeners,omitempty"` // what it accepts
+	Routes    []RouteConfig `json:"routes,omitempty"`    // what its filter chains refer to, by name
+	Clusters  []Cluster     `json:"clusters,omitempty"`  // what its routes refer to, by name
 
-	ALB   *ALBOptions   `json:"alb,omitempty"`
-	Envoy *EnvoyOptions `json:"envoy,omitempty"`
+	ALB   *ALBOptions   `json:"alb,omitempty"`   // of an ALB alone
+	Envoy *EnvoyOptions `json:"envoy,omitempty"` // of a gateway or sidecar alone
 
 	Source Source `json:"source,omitzero"`
 }
@@ -125,10 +125,10 @@ type EnvoyOptions struct {
 
 // App is a workload that stands in for a container.
 type App struct {
-	Name      string `json:"name"` // in testbed/apps
-	Image     string `json:"image,omitempty"`
-	Namespace string `json:"namespace,omitempty"`
-	Pod       string `json:"pod,omitempty"`
+	Name      string `json:"name"`                // in testbed/apps
+	Image     string `json:"image,omitempty"`     // the container image that it stands in for
+	Namespace string `json:"namespace,omitempty"` // of its pod
+	Pod       string `json:"pod,omitempty"`       // its pod's name, without the namespace
 	// Ports are the container ports that it listens on.
 	Ports []int `json:"ports,omitempty"`
 	// Private: the app listens on the address that only its pod sees, behind a
@@ -137,5 +137,6 @@ type App struct {
 }
 
 // DefaultConnectTimeout bounds a TCP connect where a cluster says nothing.
-// Both the ALB and Istio use 10 s (facts/aws.md 2.1, istio.md 3).
+// Both the ALB and Istio use 10 s (ALB-UG: load-balancer-troubleshooting.md;
+// istio.io/api mesh/v1alpha1 MeshConfig.connectTimeout).
 const DefaultConnectTimeout = 10 * time.Second

@@ -2,10 +2,10 @@ package plan
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,103 +20,144 @@ func WriteDiagnostics(w io.Writer, ds []Diagnostic, text map[string][]byte) erro
 		b.WriteString(printable(d.Error()) + "\n")
 		quoteLine(&b, d.Source, text)
 		for _, r := range d.Related {
-			fmt.Fprintf(&b, "  %s: %s\n", printable(r.Source.String()), printable(r.Message))
+			place := ""
+			if !r.Source.IsZero() {
+				place = r.Source.String() + ": "
+			}
+			b.WriteString("  " + printable(place+r.Message) + "\n")
 			quoteLine(&b, r.Source, text)
 		}
 		if d.Hint != "" {
-			fmt.Fprintf(&b, "hint: %s\n", printable(d.Hint))
+			b.WriteString("hint: " + printable(d.Hint) + "\n")
 		}
 	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-// quoteLine shows a source line with a caret.
+// widest is how much of a source line is shown, in characters: of a longer
+// one, minified JSON for instance, the part around the place.
+const widest = 120
+
+// quoteLine shows a source line with a caret. Columns count characters.
 func quoteLine(b *bytes.Buffer, s Source, text map[string][]byte) {
-	data, ok := text[s.File]
-	if !ok || s.Line < 1 {
+	line, ok := sourceLine(text[s.File], s.Line)
+	if !ok {
 		return
 	}
-	for range s.Line - 1 {
+	at := min(max(s.Column-1, 0), len(line))
+	before, after := line[:at], line[at:]
+	if len(line) > widest {
+		keep := max(widest/2, widest-len(after)) // before the place; the rest behind it
+		if len(before) > keep {
+			before = append([]rune("…"), before[len(before)-keep:]...)
+		}
+		if keep = widest - min(len(before), keep); len(after) > keep {
+			after = append(slices.Clone(after[:keep]), '…')
+		}
+	}
+	blank := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r // as wide here as it is above
+		}
+		return ' '
+	}, string(before))
+	number := fmt.Sprintf("%4d", s.Line)
+	fmt.Fprintf(b, "%s | %s%s\n%s | %s^\n", number, string(before), string(after), strings.Repeat(" ", len(number)), blank)
+}
+
+// sourceLine is one line of a file, counted from 1, as it can be printed.
+func sourceLine(data []byte, number int) ([]rune, bool) {
+	if data == nil || number < 1 {
+		return nil, false
+	}
+	for range number - 1 {
 		i := bytes.IndexByte(data, '\n')
 		if i < 0 {
-			return
+			return nil, false
 		}
 		data = data[i+1:]
 	}
 	line, _, _ := bytes.Cut(data, []byte("\n"))
-	shown := printable(strings.TrimRight(string(line), "\r"))
-	const widest = 160 // a line of minified JSON is not quoted whole
-	if utf8.RuneCountInString(shown) > widest {
-		return
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if number == 1 {
+		line = bytes.TrimPrefix(line, []byte("\ufeff")) // a byte order mark has no column
 	}
-	number := fmt.Sprintf("%4d", s.Line)
-	before := strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return r
-		}
-		return ' '
-	}, string([]rune(shown)[:min(max(s.Column-1, 0), utf8.RuneCountInString(shown))]))
-	fmt.Fprintf(b, "%s | %s\n%s | %s^\n", number, shown, strings.Repeat(" ", len(number)), before)
+	return []rune(strings.Map(safe, string(line))), true
 }
 
-// printable keeps control characters of strangers' files from a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-			return utf8.RuneError
-		}
-		return r
-	}, s)
+var oneLine = strings.NewReplacer("\r\n", `\n`, "\n", `\n`, "\r", `\r`)
+
+// printable is text for a terminal, in one line.
+func printable(s string) string { return strings.Map(safe, oneLine.Replace(s)) }
+
+// safe keeps control characters of strangers' files from a terminal, and those
+// that turn the direction of writing around.
+func safe(r rune) rune {
+	switch {
+	case r < ' ' && r != '\t', r >= 0x7f && r < 0xa0, r == '\u2028', r == '\u2029', r >= '\u202a' && r <= '\u202e', r >= '\u2066' && r <= '\u2069':
+		return utf8.RuneError
+	}
+	return r
 }
 
 // DiagnosticsSchema names the JSON form of diagnostics.
 const DiagnosticsSchema = "hoplab.dev/diagnostics/v1"
 
-type jsonDiagnostic struct {
-	Code     string        `json:"code"`
-	Severity Severity      `json:"severity"`
-	File     string        `json:"file"`
-	Line     int           `json:"line"`
-	Column   int           `json:"column"`
-	Object   string        `json:"object"`
-	Field    string        `json:"field"`
-	Message  string        `json:"message"`
-	Hint     string        `json:"hint"`
-	Related  []jsonRelated `json:"related"`
+// Report is the JSON form of diagnostics. Every member is always there.
+type Report struct {
+	Schema      string       `json:"schema"`      // hoplab.dev/diagnostics/v1
+	Diagnostics []Finding    `json:"diagnostics"` // in order of file, line and column
+	PassedOver  []PassedOver `json:"passedOver"`  // documents of kinds that change nothing here
+	Guesses     []Finding    `json:"guesses"`     // what was made up, as no Scenario supplied it
 }
 
-type jsonRelated struct {
-	File    string `json:"file"`
-	Line    int    `json:"line"`
-	Column  int    `json:"column"`
-	Message string `json:"message"`
+// Finding is a Diagnostic in a Report.
+type Finding struct {
+	Code     string           `json:"code"`     // HOP and four digits
+	Severity Severity         `json:"severity"` // error, warning or info
+	File     string           `json:"file"`     // as named on the command line; empty: no file said it
+	Line     int              `json:"line"`     // from 1; 0 without a file
+	Column   int              `json:"column"`   // in characters, from 1; 0 without a file
+	Object   string           `json:"object"`   // KIND NAMESPACE/NAME; may be empty
+	Field    string           `json:"field"`    // the field's path, such as spec.servers[0].tls; may be empty
+	Message  string           `json:"message"`  // what is wrong
+	Hint     string           `json:"hint"`     // what would be right; may be empty
+	Related  []RelatedFinding `json:"related"`  // other places that belong to it
+}
+
+// RelatedFinding is a second place of a Finding.
+type RelatedFinding struct {
+	File    string `json:"file"`    // empty: no file said it
+	Line    int    `json:"line"`    // from 1; 0 without a file
+	Column  int    `json:"column"`  // in characters, from 1; 0 without a file
+	Message string `json:"message"` // what is there
 }
 
 // PassedOver is a document of a kind that changes nothing here.
 type PassedOver struct {
-	Kind string `json:"kind"`
-	Name string `json:"name"`
-	File string `json:"file"`
-	Line int    `json:"line"`
+	Kind string `json:"kind"` // the document's
+	Name string `json:"name"` // NAMESPACE/NAME, or NAME where the document gives no namespace
+	File string `json:"file"` // where it stands
+	Line int    `json:"line"` // from 1
 }
 
-func forJSON(ds []Diagnostic) []jsonDiagnostic {
-	out := []jsonDiagnostic{}
+func findings(ds []Diagnostic) []Finding {
+	out := []Finding{}
 	for _, d := range ds {
-		j := jsonDiagnostic{
+		f := Finding{
 			Code: d.Code, Severity: d.Severity, File: d.File, Line: d.Line, Column: d.Column,
-			Object: d.Object, Field: d.Field, Message: d.Message, Hint: d.Hint, Related: []jsonRelated{},
+			Object: d.Object, Field: d.Field, Message: d.Message, Hint: d.Hint, Related: []RelatedFinding{},
 		}
 		for _, r := range d.Related {
-			j.Related = append(j.Related, jsonRelated{r.File, r.Line, r.Column, r.Message})
+			f.Related = append(f.Related, RelatedFinding{r.File, r.Line, r.Column, r.Message})
 		}
-		out = append(out, j)
+		out = append(out, f)
 	}
 	return out
 }
 
-// WriteDiagnosticsJSON writes the stable form for programs.
+// WriteDiagnosticsJSON writes a Report.
 func WriteDiagnosticsJSON(w io.Writer, ds, guesses []Diagnostic, passed []PassedOver) error {
 	if passed == nil {
 		passed = []PassedOver{}
@@ -124,81 +165,5 @@ func WriteDiagnosticsJSON(w io.Writer, ds, guesses []Diagnostic, passed []Passed
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(struct {
-		Schema      string           `json:"schema"`
-		Diagnostics []jsonDiagnostic `json:"diagnostics"`
-		PassedOver  []PassedOver     `json:"passedOver"`
-		Guesses     []jsonDiagnostic `json:"guesses"`
-	}{DiagnosticsSchema, forJSON(ds), passed, forJSON(guesses)})
-}
-
-// WriteSARIF writes SARIF 2.1.0, which code hosts show beside the lines.
-func WriteSARIF(w io.Writer, ds []Diagnostic, version string) error {
-	type location struct {
-		PhysicalLocation struct {
-			ArtifactLocation struct {
-				URI string `json:"uri"`
-			} `json:"artifactLocation"`
-			Region struct {
-				StartLine   int `json:"startLine"`
-				StartColumn int `json:"startColumn"`
-			} `json:"region"`
-		} `json:"physicalLocation"`
-		Message *struct {
-			Text string `json:"text"`
-		} `json:"message,omitempty"`
-	}
-	place := func(s Source) location {
-		var l location
-		l.PhysicalLocation.ArtifactLocation.URI = strings.ReplaceAll(s.File, `\`, "/")
-		l.PhysicalLocation.Region.StartLine, l.PhysicalLocation.Region.StartColumn = max(s.Line, 1), max(s.Column, 1)
-		return l
-	}
-	type text struct {
-		Text string `json:"text"`
-	}
-	type result struct {
-		RuleID    string     `json:"ruleId"`
-		Level     string     `json:"level"`
-		Message   text       `json:"message"`
-		Locations []location `json:"locations"`
-		Related   []location `json:"relatedLocations,omitempty"`
-	}
-	type rule struct {
-		ID string `json:"id"`
-	}
-	results, rules, seen := []result{}, []rule{}, map[string]bool{}
-	for _, d := range ds {
-		if !seen[d.Code] {
-			seen[d.Code] = true
-			rules = append(rules, rule{d.Code})
-		}
-		r := result{RuleID: d.Code, Level: map[Severity]string{Error: "error", Warning: "warning", Info: "note"}[d.Severity]}
-		r.Message.Text = d.Message
-		if d.Hint != "" {
-			r.Message.Text += " (" + d.Hint + ")"
-		}
-		r.Locations = []location{}
-		if !d.Source.IsZero() {
-			r.Locations = append(r.Locations, place(d.Source))
-		}
-		for _, rel := range d.Related {
-			l := place(rel.Source)
-			l.Message = &struct {
-				Text string `json:"text"`
-			}{rel.Message}
-			r.Related = append(r.Related, l)
-		}
-		results = append(results, r)
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(map[string]any{
-		"$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-		"version": "2.1.0",
-		"runs": []any{map[string]any{
-			"tool":    map[string]any{"driver": map[string]any{"name": "hoplab", "version": cmp.Or(version, "devel"), "informationUri": "https://hoplab.dev", "rules": rules}},
-			"results": results,
-		}},
-	})
+	return e.Encode(Report{DiagnosticsSchema, findings(ds), passed, findings(guesses)})
 }

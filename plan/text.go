@@ -8,9 +8,10 @@ import (
 )
 
 // WriteText writes a plan as short, stable text: what every node listens on,
-// matches, presents, trusts and dials, each with the line that said so.
+// matches, presents, trusts and dials, each with the line that said so. What
+// sidecars do alike with what their apps send is written once.
 func (p *Plan) WriteText(w io.Writer) error {
-	t := &textWriter{}
+	t := &textWriter{outbound: map[string]string{}}
 	t.line(0, "scenario %s  istio %s  trust domain %s", p.Scenario, p.IstioVersion, p.TrustDomain)
 	for _, h := range p.Hosts {
 		t.line(0, "host %s -> %s%s", h.Name, h.Node, because("", h.Source))
@@ -22,11 +23,14 @@ func (p *Plan) WriteText(w io.Writer) error {
 	return err
 }
 
-type textWriter struct{ bytes.Buffer }
+type textWriter struct {
+	bytes.Buffer
+	outbound map[string]string // text -> the first node that has it
+}
 
 func (t *textWriter) line(depth int, format string, args ...any) {
 	t.WriteString(strings.Repeat("  ", depth))
-	fmt.Fprintf(t, format, args...)
+	t.WriteString(printable(fmt.Sprintf(format, args...)))
 	t.WriteByte('\n')
 }
 
@@ -62,10 +66,71 @@ func (t *textWriter) node(n *Node) {
 		}
 		t.line(1, "app %s on %v%s", n.App.Name, n.App.Ports, where)
 	}
+	if n.ALB != nil {
+		t.line(1, "load balancer %s  %s  %s", n.ALB.LoadBalancer, n.ALB.Scheme, n.ALB.Region)
+	}
 	if n.Envoy != nil && n.Envoy.NumTrustedProxies > 0 {
 		t.line(1, "numTrustedProxies %d", n.Envoy.NumTrustedProxies)
 	}
+	out := outboundOf(n)
+	t.way(n, func(l *Listener) bool { return !l.Outbound }, func(name string) bool { return !out[name] })
+	if len(out) == 0 {
+		return
+	}
+	o := &textWriter{}
+	o.way(n, func(l *Listener) bool { return l.Outbound }, func(name string) bool { return out[name] })
+	if first, known := t.outbound[o.String()]; known {
+		t.line(1, "outbound as %s", first)
+		return
+	}
+	t.outbound[o.String()] = n.Name
+	t.WriteString(o.String())
+}
+
+// outboundOf names the route configurations and clusters that only outbound
+// listeners lead to.
+func outboundOf(n *Node) map[string]bool {
+	out, in := map[string]bool{}, map[string]bool{}
 	for _, l := range n.Listeners {
+		to := in
+		if l.Outbound {
+			to = out
+		}
+		for _, fc := range l.FilterChains {
+			to[fc.Routes], to[fc.TCP] = true, true
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	for _, rc := range n.Routes {
+		to := in
+		if out[rc.Name] && !in[rc.Name] {
+			to = out
+		}
+		for _, vh := range rc.VirtualHosts {
+			for _, r := range vh.Routes {
+				for _, f := range r.Forward {
+					to[f.Cluster] = true
+				}
+			}
+		}
+	}
+	for _, c := range n.Clusters {
+		out[c.Name] = !in[c.Name] // one that no listener leads to is on the way out too
+	}
+	for name := range in {
+		out[name] = false
+	}
+	return out
+}
+
+// way writes the listeners, route configurations and clusters of one direction.
+func (t *textWriter) way(n *Node, listener func(*Listener) bool, named func(string) bool) {
+	for _, l := range n.Listeners {
+		if !listener(&l) {
+			continue
+		}
 		way := ""
 		if l.Outbound {
 			way = " outbound"
@@ -76,6 +141,9 @@ func (t *textWriter) node(n *Node) {
 		}
 	}
 	for _, rc := range n.Routes {
+		if !named(rc.Name) {
+			continue
+		}
 		t.line(1, "routes %s", rc.Name)
 		for _, vh := range rc.VirtualHosts {
 			t.line(2, "virtual host %s  domains %s%s", vh.Name, strings.Join(vh.Domains, " "), because("", vh.Source))
@@ -85,7 +153,9 @@ func (t *textWriter) node(n *Node) {
 		}
 	}
 	for _, c := range n.Clusters {
-		t.cluster(&c)
+		if named(c.Name) {
+			t.cluster(&c)
+		}
 	}
 }
 
@@ -172,6 +242,9 @@ func (t *textWriter) cluster(c *Cluster) {
 		protocol = "tcp"
 	}
 	t.line(1, "cluster %s  %s%s", c.Name, protocol, because(c.Because, c.Source))
+	if len(c.Endpoints) == 0 {
+		t.line(2, "no endpoints")
+	}
 	for _, e := range c.Endpoints {
 		how := "plaintext"
 		if s := e.TLS; s != nil {
@@ -196,7 +269,11 @@ func (t *textWriter) cluster(c *Cluster) {
 		if node == "" {
 			node = "(not ours)"
 		}
-		t.line(2, "endpoint %s at %s  %s", node, e.Address, how)
+		at := e.Address.String()
+		if e.NodePort != 0 {
+			at += fmt.Sprintf(" (node port %d)", e.NodePort)
+		}
+		t.line(2, "endpoint %s at %s  %s", node, at, how)
 	}
 	if h := c.HealthCheck; h != nil {
 		scheme, port := "HTTP", "traffic port"

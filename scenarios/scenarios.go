@@ -5,6 +5,7 @@ package scenarios
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"embed"
 	"errors"
 	"fmt"
@@ -51,9 +52,11 @@ func unknown(name string) error {
 
 // Source is a SCENARIO that was read.
 type Source struct {
-	Ref   string // as on the command line
-	Path  string // absolute, of a folder or file; "" for the catalogue and standard input
-	Watch []string
+	Ref   string            // as on the command line
+	Path  string            // absolute, of a folder or file; "" for the catalogue and standard input
+	Watch []string          // what Watch looks at: folders and files, absolute
+	root  string            // the folder to which names of files are relative
+	seen  [sha256.Size]byte // fingerprint of Watch when it was read
 
 	Objects     []*manifest.Object
 	PassedOver  []manifest.PassedOver
@@ -63,45 +66,69 @@ type Source struct {
 }
 
 // IsPath tells whether a SCENARIO is a path rather than a name.
-func IsPath(ref string) bool { return ref == "-" || strings.ContainsAny(ref, "/.") || strings.ContainsRune(ref, filepath.Separator) }
+func IsPath(ref string) bool {
+	return ref == "-" || strings.ContainsAny(ref, "/.") || strings.ContainsRune(ref, filepath.Separator)
+}
 
 // Read finds and parses a SCENARIO. An error says that it cannot be read;
 // what is wrong in what was read is in the diagnostics.
 func Read(ref string, stdin io.Reader) (*Source, error) {
 	s := &Source{Ref: ref, Text: map[string][]byte{}, Extra: map[string][]byte{}}
+	if err := s.read(ref, stdin); err != nil {
+		return nil, err
+	}
+	s.seen = fingerprint(s.Watch)
+	return s, nil
+}
+
+func (s *Source) read(ref string, stdin io.Reader) error {
 	switch {
 	case ref == "-":
 		data, err := io.ReadAll(io.LimitReader(stdin, maxFile+1))
 		if err != nil {
-			return nil, fmt.Errorf("standard input: %w", err)
+			return fmt.Errorf("standard input: %w", err)
 		}
-		return s, s.parse([]file{{"standard input", data}}, nil, 0)
+		return s.parse([]file{{"standard input", data}}, nil, 0)
 	case !IsPath(ref):
 		folder, err := Files(ref)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return s, s.folder(folder, ".", 0)
+		return s.folder(folder, ".", 0)
 	}
 	abs, err := filepath.Abs(ref)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.Path = abs
 	info, err := os.Stat(ref)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if info.IsDir() {
-		return s, s.folder(os.DirFS(ref), ref, 0)
+	dir, shown := ref, ref
+	if !info.IsDir() {
+		dir, shown = filepath.Split(ref)
+		dir = cmp.Or(dir, ".")
 	}
-	data, err := readFile(os.DirFS(filepath.Dir(ref)), filepath.Base(ref))
+	s.root = filepath.Clean(dir)
+	switch {
+	case info.IsDir():
+		s.Watch = []string{abs}
+		return s.folder(os.DirFS(dir), ref, 0)
+	case shown == scenarioFile: // it stands for its folder
+		s.Watch = []string{filepath.Dir(abs)}
+		return s.folder(os.DirFS(dir), s.root, 0)
+	}
+	data, err := readFile(os.DirFS(dir), shown)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.Watch = []string{abs}
-	return s, s.parse([]file{{ref, data}}, os.DirFS(filepath.Dir(ref)), 0)
+	return s.parse([]file{{ref, data}}, os.DirFS(dir), 0)
 }
+
+// scenarioFile says which other files of its folder are read.
+const scenarioFile = "scenario.yaml"
 
 // maxFile is the size over which a file is refused; package manifest says so.
 const maxFile = 32 << 20
@@ -137,13 +164,6 @@ func (s *Source) folder(folder fs.FS, shown string, depth int) error {
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, e := range entries {
-		if !e.IsDir() && isManifest(e.Name()) && e.Name() != "scenario.yaml" {
-			names = append(names, e.Name())
-		}
-	}
-	slices.Sort(names)
 	display := func(name string) string {
 		if shown == "." || shown == "" {
 			return name
@@ -151,39 +171,77 @@ func (s *Source) folder(folder fs.FS, shown string, depth int) error {
 		return filepath.Join(shown, name)
 	}
 	var files []file
-	if data, err := readFile(folder, "scenario.yaml"); err == nil {
-		files = append(files, file{display("scenario.yaml"), data})
-		if listed := manifestsOf(data); listed != nil {
-			names = listed
+	switch data, err := readFile(folder, scenarioFile); {
+	case err == nil:
+		files = append(files, file{display(scenarioFile), data})
+		if o, listed := manifestsOf(files[0]); listed != nil {
+			more, err := s.listed(folder, display, o, listed, depth)
+			if err != nil {
+				return err
+			}
+			return s.parse(append(files, more...), folder, depth)
 		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	for _, name := range names {
-		data, err := readFile(folder, path.Clean(filepath.ToSlash(name)))
-		if err != nil {
-			return fmt.Errorf("%s: %w", display(name), err)
+	for _, e := range entries { // sorted by name
+		if e.IsDir() || !isManifest(e.Name()) || e.Name() == scenarioFile {
+			continue
 		}
-		files = append(files, file{display(name), data})
+		data, err := readFile(folder, e.Name())
+		if err != nil {
+			return fmt.Errorf("%s: %w", display(e.Name()), err)
+		}
+		files = append(files, file{display(e.Name()), data})
 	}
 	if len(files) == 0 {
 		return fmt.Errorf("%s holds no *.yaml, *.yml or *.json", cmp.Or(shown, "the folder"))
 	}
-	if s.Path != "" {
-		s.Watch = append(s.Watch, s.Path)
-	}
 	return s.parse(files, folder, depth)
 }
 
-// manifestsOf is spec.manifests of a scenario.yaml; nil when it says nothing.
-// Its faults are found when it is parsed with the others.
-func manifestsOf(data []byte) []string {
-	for _, o := range manifest.Parse([]manifest.File{{Name: "scenario.yaml", Data: data}}).Objects {
+// manifestsOf is spec.manifests of a scenario.yaml, and the document that says
+// it; nil when it says nothing. Its faults are found when it is parsed with the
+// others.
+func manifestsOf(f file) (*manifest.Object, []string) {
+	for _, o := range manifest.Parse([]manifest.File{{Name: f.name, Data: f.data}}).Objects {
 		if sc, ok := o.Value.(*manifest.Scenario); ok && sc.Spec.Manifests != nil {
-			return sc.Spec.Manifests
+			return o, sc.Spec.Manifests
 		}
 	}
-	return nil
+	return nil, nil
+}
+
+// listed reads the files of spec.manifests, and says of each that it cannot.
+func (s *Source) listed(folder fs.FS, display func(string) string, o *manifest.Object, names []string, depth int) ([]file, error) {
+	var files []file
+	var faults []error
+	for i, name := range names {
+		data, err := readFile(folder, path.Clean(filepath.ToSlash(name)))
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", o.At(fmt.Sprintf("spec.manifests[%d]", i)), err))
+			continue
+		}
+		files = append(files, file{display(name), data})
+		s.watch(name, depth)
+	}
+	return files, errors.Join(faults...)
+}
+
+// watch adds a file that stands in a folder below the one that is watched.
+func (s *Source) watch(name string, depth int) {
+	if name = filepath.FromSlash(name); s.Path != "" && depth == 0 && filepath.Dir(filepath.Clean(name)) != "." {
+		s.Watch = append(s.Watch, filepath.Join(s.folderPath(), name))
+	}
+}
+
+// folderPath is the absolute folder to which names of files are relative.
+func (s *Source) folderPath() string {
+	abs, err := filepath.Abs(s.root)
+	if err != nil {
+		return s.root
+	}
+	return abs
 }
 
 // maxExtends bounds chains of extends; one that is longer is a circle.
@@ -204,9 +262,10 @@ func (s *Source) parse(files []file, folder fs.FS, depth int) error {
 		if !ok {
 			continue
 		}
-		if err := s.secretFiles(sc, folder); err != nil {
-			return err
+		if sc.Spec.Manifests != nil && path.Base(filepath.ToSlash(o.Source.File)) != scenarioFile {
+			return fmt.Errorf("%s: manifests: counts in a folder's %s only", o.At("spec.manifests"), scenarioFile)
 		}
+		s.secretFiles(sc, folder, depth)
 		if sc.Spec.Extends != "" {
 			if err := s.extend(o, sc.Spec.Extends, depth); err != nil {
 				return err
@@ -237,24 +296,24 @@ func (s *Source) extend(o *manifest.Object, name string, depth int) error {
 
 // secretFiles reads what the Scenario's secrets name. What cannot be read is
 // told, with its line, by package world.
-func (s *Source) secretFiles(sc *manifest.Scenario, folder fs.FS) error {
+func (s *Source) secretFiles(sc *manifest.Scenario, folder fs.FS, depth int) {
 	if folder == nil {
-		return nil
+		return // standard input has none
 	}
 	for _, secret := range sc.Spec.Secrets {
 		if secret.Files == nil {
 			continue
 		}
 		for _, name := range []string{secret.Files.Cert, secret.Files.Key, secret.Files.CA} {
-			if name == "" {
+			if _, taken := s.Extra[name]; taken || name == "" {
 				continue
 			}
+			s.watch(name, depth)
 			if data, err := readFile(folder, path.Clean(filepath.ToSlash(name))); err == nil {
 				s.Extra[name] = data
 			}
 		}
 	}
-	return nil
 }
 
 // Copy writes a scenario of the catalogue into a new or empty folder.

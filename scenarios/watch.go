@@ -26,7 +26,7 @@ func Watch(ctx context.Context, s *Source) <-chan struct{} {
 		}
 		ticker := time.NewTicker(watchEvery)
 		defer ticker.Stop()
-		told := fingerprint(s.Watch)
+		told := s.seen // what was changed since Read is told too
 		last := told
 		for {
 			select {

@@ -116,7 +116,13 @@ func (g *group) targetsInUse(routes []plan.RouteConfig) []plan.Cluster {
 			}
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(g.targets), func(c plan.Cluster) bool { return !used[c.Name] })
+	var out []plan.Cluster // nil when empty: so it comes back from JSON
+	for _, c := range g.targets {
+		if used[c.Name] {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // claimHosts makes the names of rules and of spec.tls lead to this node.

@@ -36,6 +36,8 @@ const (
 	CodeInboundConflict    = "HOP3032" // two Services disagree on a port's protocol
 	CodeNothingBound       = "HOP3033" // a server that no VirtualService binds to
 	CodeUnresolvedPortName = "HOP3034" // a Service's named targetPort that the pod lacks
+	CodeBadCredential      = "HOP3035" // IST0161: what the Secret holds cannot be used
+	CodeCredentialDates    = "HOP3036" // IST0161: a certificate that is expired, or not valid yet
 )
 
 // Code explains one diagnostic code to people.
@@ -53,7 +55,7 @@ var Codes = map[string]Code{
 	CodeEmptySelector:      {"A selector without labels", "An empty selector is the same as none: the policy holds for the whole namespace, or the whole mesh in the root namespace."},
 	CodeNoGatewayPods:      {"The Gateway selects no gateway pod", "`selector` must be a subset of the labels of a gateway's pods, in whatever namespace they are. Otherwise nobody listens. istioctl analyze says IST0101."},
 	CodeNoSecret:           {"The Secret of credentialName does not exist", "istiod reads the Secret from the namespace of the gateway's *pod*, wherever the Gateway itself is. Until it exists, connections that this server's filter chain takes are closed without a byte, and other servers on the port go on. istioctl analyze says IST0101."},
-	CodeSecretKeys:         {"The Secret lacks the keys that istiod reads", "istiod takes `cert` and `key`, else `tls.crt` and `tls.key`, whatever the Secret's type. Without them the filter chain is not ready and its connections are closed without a byte. istioctl analyze says IST0161."},
+	CodeSecretKeys:         {"The Secret lacks the keys that istiod reads", "istiod takes `cert` and `key`, else `tls.crt` and `tls.key`, whatever the Secret's type. Without them the filter chain is not ready and its connections are closed without a byte."},
 	CodeSecretDenied:       {"A Secret of another namespace", "istiod gives a gateway pod the Secrets of its own namespace only. The filter chain is not ready and its connections are closed without a byte."},
 	CodePortNotOnService:   {"The Gateway's port is not on the gateway's Service", "`port.number` is the port of the Service before the gateway; the pod listens on the matching targetPort. A number that no Service has is bound as it is, and no Service leads there. istioctl analyze says IST0162."},
 	CodePrivilegedPort:     {"A port below 1024", "A gateway pod that istioctl installed runs without privileges; istiod leaves a listener below 1024 out, with a line in its own log only, and connections are refused. Let the Service's targetPort be 1024 or higher."},
@@ -75,5 +77,7 @@ var Codes = map[string]Code{
 	CodePolicyPort:         {"portLevelMtls names a port that no pod listens on", "The keys are the container's ports, not those of the Service."},
 	CodeInboundConflict:    {"Two Services disagree about a port", "A sidecar takes the protocol from the oldest Service that leads to the port."},
 	CodeNothingBound:       {"No VirtualService binds to the server", "Every request gets 404 with the flag NR."},
+	CodeBadCredential:      {"What the Secret holds cannot be used", "The certificate or the key is no PEM, or they do not belong together. istiod hands it on, Envoy refuses it, and connections that this server's filter chain takes are closed without a byte. istioctl analyze says IST0161."},
+	CodeCredentialDates:    {"A certificate outside of its dates", "istiod delivers an expired certificate, and one that is not valid yet, and Envoy serves it. Whoever verifies it refuses the connection; an ALB verifies nothing and goes on. istioctl analyze says IST0161."},
 	CodeUnresolvedPortName: {"The Service's targetPort is a name that the pod lacks", "No container of the pod has a port of that name and protocol, so the Service leads to it from nowhere."},
 }

@@ -1,9 +1,11 @@
 package istio
 
 import (
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
@@ -31,7 +33,8 @@ func (c *compiler) certificate(pod *world.Pod, s *server) string {
 	return plan.SecretCertificate(pod.Namespace, name)
 }
 
-// checkSecret reports a Secret that is not there, or has not the keys.
+// checkSecret reports a Secret that is not there, has not the keys, or holds
+// what cannot be used.
 func (c *compiler) checkSecret(pod *world.Pod, s *server, name string) {
 	secret := c.w.Secret(pod.Namespace, name)
 	if secret != nil {
@@ -42,7 +45,9 @@ func (c *compiler) checkSecret(pod *world.Pod, s *server, name string) {
 				Hint:    fmt.Sprintf("kubectl create -n %s secret tls %s --cert=FILE --key=FILE", pod.Namespace, name),
 				Related: []plan.Related{{Source: secret.Source, Message: "the Secret"}},
 			})
+			return
 		}
+		c.checkCredential(s, secret)
 		return
 	}
 	d := plan.Diagnostic{
@@ -57,6 +62,60 @@ func (c *compiler) checkSecret(pod *world.Pod, s *server, name string) {
 		}
 	}
 	c.reportCredential(s, d)
+}
+
+// checkCredential looks at the certificate and the key themselves.
+// istio: pkg/config/analysis/analyzers/gateway/secret.go; istiod delivers a
+// certificate outside of its dates: pilot/pkg/xds/sds.go
+func (c *compiler) checkCredential(s *server, secret *world.Secret) {
+	code, severity, hint := CodeBadCredential, plan.Error, "a certificate chain and its key, as PEM"
+	fault := unusable(secret)
+	if fault == "" {
+		code, severity, hint = CodeCredentialDates, plan.Warning, "it is served all the same: whoever verifies it refuses, an ALB goes on"
+		fault = outdated(secret, c.w.At)
+	}
+	if fault == "" {
+		return
+	}
+	c.report(s.gateway, s.path+".tls.credentialName", plan.Diagnostic{
+		Code: code, Severity: severity, Hint: hint,
+		Message: fmt.Sprintf("The credential referenced by the Gateway %s in namespace %s is invalid, which can cause the traffic not to work as expected: %s", s.gateway.Name, s.gateway.Namespace, fault),
+		Related: []plan.Related{{Source: secret.Source, Message: "the Secret"}},
+	})
+}
+
+// unusable says why no TLS can be had with what a Secret holds.
+func unusable(s *world.Secret) string {
+	if s.Request != nil {
+		return ""
+	}
+	if _, err := tls.X509KeyPair(s.Cert.Bytes(), s.Key.Bytes()); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// outdated says how a certificate is outside of its dates. Of one that is to be
+// made the request tells, whatever the time.
+func outdated(s *world.Secret, at time.Time) string {
+	switch r := s.Request; {
+	case r != nil && r.NotBefore > 0:
+		return fmt.Sprintf("not valid until %s from the start", r.NotBefore)
+	case r != nil && r.NotBefore+r.Validity < 0:
+		return fmt.Sprintf("expired %s before the start", -(r.NotBefore + r.Validity))
+	case r != nil || at.IsZero():
+		return ""
+	}
+	pair, err := tls.X509KeyPair(s.Cert.Bytes(), s.Key.Bytes())
+	switch {
+	case err != nil:
+		return ""
+	case at.After(pair.Leaf.NotAfter):
+		return "expired on " + pair.Leaf.NotAfter.UTC().Format(time.RFC3339)
+	case at.Before(pair.Leaf.NotBefore):
+		return "not valid until " + pair.Leaf.NotBefore.UTC().Format(time.RFC3339)
+	}
+	return ""
 }
 
 func (c *compiler) reportCredential(s *server, d plan.Diagnostic) {

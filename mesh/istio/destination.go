@@ -72,7 +72,7 @@ func (cs *clusterSet) add(d destination) {
 }
 
 func (cs *clusterSet) sorted() []plan.Cluster {
-	out := make([]plan.Cluster, 0, len(cs.byName))
+	var out []plan.Cluster // nil when empty: so it comes back from JSON
 	for _, cluster := range cs.byName {
 		out = append(out, cluster)
 	}

@@ -135,7 +135,7 @@ func (c *compiler) inbound(pod *world.Pod) (*plan.Listener, []plan.RouteConfig, 
 	if len(ports) == 0 {
 		return nil, nil, nil
 	}
-	l := &plan.Listener{Name: virtualInbound, Protocol: "TCP", Source: pod.Source}
+	l := &plan.Listener{Name: virtualInbound, Source: pod.Source}
 	var routes []plan.RouteConfig
 	var clusters []plan.Cluster
 	for _, in := range ports {
@@ -150,6 +150,12 @@ func (c *compiler) inbound(pod *world.Pod) (*plan.Listener, []plan.RouteConfig, 
 			routes = append(routes, inboundRoutes(in))
 		}
 		clusters = append(clusters, inboundCluster(pod, in, http))
+	}
+	l.Protocol = "HTTP"
+	for _, port := range l.Ports {
+		if l.ProtocolOn(port) != "HTTP" {
+			l.Protocol = "TCP"
+		}
 	}
 	return l, routes, clusters
 }

@@ -19,12 +19,7 @@ const base = `
 apiVersion: hoplab.dev/v1
 kind: Scenario
 metadata: {name: test}
-spec: {namespaces: [{name: shop}, {name: far}, {name: edge}, {name: blog}, {name: data}, {name: z}, {name: a}], apps: {app: echo}}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: edge, namespace: istio-system}
-stringData: {tls.crt: c, tls.key: k}
+spec: {namespaces: [{name: shop}, {name: far}, {name: edge}, {name: blog}, {name: data}, {name: z}, {name: a}], apps: {app: echo}, secrets: [{name: edge, namespace: istio-system, selfSigned: {commonName: edge}}]}
 ---
 apiVersion: v1
 kind: Service

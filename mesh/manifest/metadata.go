@@ -15,7 +15,7 @@ import (
 func checkMetadata(r *reporter, o *Object, info *kindInfo) {
 	name := o.At("metadata.name")
 	switch {
-	case o.Name == "" && info.unnamed:
+	case o.Name == "" && (info.unnamed || r.faulty("metadata.name")):
 	case o.Name == "":
 		hint := "metadata: {name: ...}"
 		if o.Meta.GenerateName != "" {

@@ -1,14 +1,14 @@
 package manifest
 
+// In the types of this file a field tagged need must be there, and where absent
+// and zero differ it is a pointer, of which nil is absent.
+
 // Scenario is the document that supplies what manifests can only name.
-//
-// A field tagged need must be there. Where absent and zero differ, a field is
-// a pointer and nil is absent.
 type Scenario struct {
 	APIVersion string           `json:"apiVersion"` // hoplab.dev/v1
 	Kind       string           `json:"kind"`       // Scenario
-	Metadata   ScenarioMetadata `json:"metadata"`
-	Spec       ScenarioSpec     `json:"spec"`
+	Metadata   ScenarioMetadata `json:"metadata"`   // names it
+	Spec       ScenarioSpec     `json:"spec"`       // what it is made of
 }
 
 // ScenarioMetadata names the scenario.

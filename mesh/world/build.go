@@ -3,12 +3,11 @@ package world
 import (
 	_ "embed"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
@@ -25,6 +24,7 @@ const DefaultIstioVersion = "1.30"
 // Options are what Build needs besides the objects.
 type Options struct {
 	IstioVersion string            // "" is the Scenario's, else DefaultIstioVersion
+	At           time.Time         // at which certificates are looked at; zero: their dates are not
 	Apps         []string          // the built-in apps' names
 	Files        map[string][]byte // those that the Scenario's secrets name, by that name
 }
@@ -54,7 +54,7 @@ type scenarioDocument struct {
 // there is no Scenario, it says with CodeGuess.
 func Build(objects []*manifest.Object, o Options) (*World, []plan.Diagnostic) {
 	b := &builder{World: &World{Namespaces: map[string]*Namespace{}}, options: o}
-	b.Name = "manifests"
+	b.Name, b.At = "manifests", o.At
 	base := manifest.Parse([]manifest.File{{Name: installed, Data: istioDefault}})
 	for _, obj := range base.Objects {
 		obj.Base = true
@@ -79,7 +79,7 @@ func Build(objects []*manifest.Object, o Options) (*World, []plan.Diagnostic) {
 		}
 		return 1
 	})
-	b.version()
+	b.settings()
 	b.Mesh = Mesh{RootNamespace: "istio-system", TrustDomain: "cluster.local", AutoMTLS: true}
 	b.operators()
 	b.namespaces()
@@ -146,22 +146,41 @@ func (b *builder) sortByAge() {
 
 var minorRelease = regexp.MustCompile(`^1\.([0-9]+)(\.[0-9]+)?$`)
 
-func (b *builder) version() {
-	b.IstioVersion = DefaultIstioVersion
+// The minor releases that can be imitated. Before 1.25 an Envoy calls private
+// addresses internal, and before 1.24 istiod has it retry a 503 (istio.io:
+// change notes of 1.24 and 1.25); what comes after the newest nobody knows.
+const firstMinor, lastMinor = 25, 32
+
+// settings are the Scenario's options; what it leaves out is as in the one
+// that it extends.
+func (b *builder) settings() {
+	b.IstioVersion, b.WorkloadKeyAlgorithm, b.WorkloadCertTTL = DefaultIstioVersion, keyAlgorithm(""), 24*time.Hour
 	var source plan.Source
+	object := ""
 	for _, s := range slices.Backward(b.scenarios) {
-		if v := s.spec.Options.IstioVersion; v != "" {
-			b.IstioVersion, source = v, s.At("spec.options.istioVersion")
+		o := s.spec.Options
+		if o.IstioVersion != "" {
+			b.IstioVersion, source, object = o.IstioVersion, s.At("spec.options.istioVersion"), s.String()
+		}
+		if o.WorkloadKeyAlgorithm != "" {
+			b.WorkloadKeyAlgorithm = string(o.WorkloadKeyAlgorithm)
+		}
+		if o.WorkloadCertTTL != 0 {
+			b.WorkloadCertTTL = time.Duration(o.WorkloadCertTTL)
 		}
 	}
 	if b.options.IstioVersion != "" {
-		b.IstioVersion = b.options.IstioVersion
+		b.IstioVersion, source, object = b.options.IstioVersion, plan.Source{}, ""
 	}
-	if !minorRelease.MatchString(b.IstioVersion) {
-		b.say(plan.Diagnostic{
-			Code: CodeIstioVersion, Severity: plan.Error, Refused: true, Source: source,
-			Message: fmt.Sprintf("unknown Istio version %q", b.IstioVersion), Hint: "a minor release such as " + DefaultIstioVersion,
-		})
+	if n := b.Minor(); n < firstMinor || n > lastMinor {
+		d := plan.Diagnostic{
+			Code: CodeIstioVersion, Severity: plan.Error, Refused: true, Source: source, Object: object,
+			Message: fmt.Sprintf("unknown Istio version %q", b.IstioVersion), Hint: fmt.Sprintf("a minor release from 1.%d to 1.%d", firstMinor, lastMinor),
+		}
+		if object != "" {
+			d.Field = "spec.options.istioVersion"
+		}
+		b.say(d)
 		b.IstioVersion = DefaultIstioVersion
 	}
 }
@@ -183,11 +202,20 @@ func (b *builder) namespaces() {
 	for _, o := range b.objects {
 		if _, ok := o.Value.(*corev1.Namespace); ok {
 			declare(o.Name, o.Meta.Labels, o.Source)
+			if o.Meta.Labels[ambientLabel] == "ambient" {
+				field := fmt.Sprintf("metadata.labels[%q]", ambientLabel)
+				b.refuseAmbient(o.String(), field, o.At(field))
+			}
 		}
 	}
 	for _, s := range slices.Backward(b.scenarios) {
 		for i, n := range s.spec.Namespaces {
-			declare(n.Name, n.Labels, s.At(fmt.Sprintf("spec.namespaces[%d]", i)))
+			at := fmt.Sprintf("spec.namespaces[%d]", i)
+			declare(n.Name, n.Labels, s.At(at))
+			if n.Labels[ambientLabel] == "ambient" {
+				field := fmt.Sprintf("%s.labels[%q]", at, ambientLabel)
+				b.refuseAmbient(s.String(), field, s.At(field))
+			}
 		}
 	}
 	for _, o := range b.objects {
@@ -222,95 +250,5 @@ func (b *builder) collect() {
 		case *security.PeerAuthentication:
 			b.PeerAuthentications = append(b.PeerAuthentications, Typed[*security.PeerAuthentication]{o, v})
 		}
-	}
-}
-
-// operators applies IstioOperator documents to the mesh and to the gateway
-// that the world starts with.
-func (b *builder) operators() {
-	for _, o := range b.objects {
-		op, ok := o.Value.(*manifest.IstioOperator)
-		if !ok {
-			continue
-		}
-		m := op.MeshConfig
-		if n := m.DefaultConfig.GatewayTopology.NumTrustedProxies; n != nil {
-			b.Mesh.NumTrustedProxies = int(*n)
-			b.Mesh.Source = o.At("spec.meshConfig.defaultConfig.gatewayTopology.numTrustedProxies")
-		}
-		if m.RootNamespace != "" {
-			b.Mesh.RootNamespace = m.RootNamespace
-		}
-		if m.TrustDomain != "" {
-			b.Mesh.TrustDomain = m.TrustDomain
-		}
-		if m.EnableAutoMtls != nil {
-			b.Mesh.AutoMTLS = *m.EnableAutoMtls
-		}
-		if mode := m.OutboundTrafficPolicy.Mode; mode == "REGISTRY_ONLY" {
-			b.say(plan.Diagnostic{
-				Code: CodeOperator, Severity: plan.Warning, Object: o.String(), Field: "spec.meshConfig.outboundTrafficPolicy.mode",
-				Source:  o.At("spec.meshConfig.outboundTrafficPolicy.mode"),
-				Message: "REGISTRY_ONLY changes nothing here yet: pods reach the cluster's services alone",
-			})
-		}
-		b.operatorGateways(o, op)
-	}
-}
-
-func (b *builder) operatorGateways(o *manifest.Object, op *manifest.IstioOperator) {
-	value := op.Values.Gateways.Ingress
-	b.changeGateway(value.Enabled, value.Type, value.Ports, value.Labels, nil)
-	for i, g := range op.Components.IngressGateways {
-		if g.Name != "" && g.Name != "istio-ingressgateway" {
-			b.say(plan.Diagnostic{
-				Code: CodeOperator, Severity: plan.Error, Refused: true, Object: o.String(),
-				Field:   fmt.Sprintf("spec.components.ingressGateways[%d].name", i),
-				Source:  o.At(fmt.Sprintf("spec.components.ingressGateways[%d].name", i)),
-				Message: fmt.Sprintf("a second ingress gateway %q by IstioOperator is not supported yet", g.Name),
-				Hint:    "give its Deployment and Service as documents of their own",
-			})
-			continue
-		}
-		var kind corev1.ServiceType
-		var ports []corev1.ServicePort
-		if g.K8s.Service != nil {
-			kind, ports = g.K8s.Service.Type, g.K8s.Service.Ports
-		}
-		b.changeGateway(g.Enabled, kind, ports, g.Label, g.K8s.ReplicaCount)
-	}
-	if op.Profile == "minimal" || op.Profile == "empty" || op.Profile == "remote" {
-		enabled := slices.ContainsFunc(op.Components.IngressGateways, func(g manifest.OperatorGateway) bool { return g.Enabled != nil && *g.Enabled })
-		if !enabled {
-			off := false
-			b.changeGateway(&off, "", nil, nil, nil)
-		}
-	}
-}
-
-// changeGateway edits the Service and Deployment that the world starts with,
-// where no document replaced them.
-func (b *builder) changeGateway(enabled *bool, kind corev1.ServiceType, ports []corev1.ServicePort, labels map[string]string, replicas *int32) {
-	for _, o := range b.objects {
-		if o.Source.File != installed {
-			continue
-		}
-		switch v := o.Value.(type) {
-		case *corev1.Service:
-			if kind != "" {
-				v.Spec.Type = kind
-			}
-			if ports != nil {
-				v.Spec.Ports = ports
-			}
-		case *appsv1.Deployment:
-			if replicas != nil {
-				v.Spec.Replicas = replicas
-			}
-			maps.Copy(v.Spec.Template.Labels, labels)
-		}
-	}
-	if enabled != nil && !*enabled {
-		b.objects = slices.DeleteFunc(b.objects, func(o *manifest.Object) bool { return o.Source.File == installed })
 	}
 }

@@ -12,6 +12,8 @@ const (
 	CodeSecretFile     = "HOP4006" // a file that the Scenario names cannot be read
 	CodeOperator       = "HOP4007" // an IstioOperator setting that cannot be had here
 	CodeIstioVersion   = "HOP4008" // an Istio release that hoplab does not know
+	CodePodSetting     = "HOP4009" // a label or annotation that would change traffic
+	CodeManyPods       = "HOP4010" // more pods than one machine runs
 )
 
 // Codes explains every code of this package; docs/diagnostics.md is made from it.
@@ -22,6 +24,8 @@ var Codes = map[string]manifest.Code{
 	CodeUndeclaredPort: {Title: "Target port that no container declares", Explanation: "A Service leads to a port that no container of its pods declares. In a cluster it works if the program listens there all the same; hoplab's stand-in does listen there."},
 	CodeContainer:      {Title: "Second container", Explanation: "A pod has several containers besides istio-proxy. One app answers on all their ports."},
 	CodeSecretFile:     {Title: "Unreadable file", Explanation: "A file that the Scenario's secrets: name could not be read. Paths are relative to the scenario's folder."},
-	CodeOperator:       {Title: "IstioOperator setting", Explanation: "The setting would install something that hoplab does not have."},
-	CodeIstioVersion:   {Title: "Unknown Istio release", Explanation: "options.istioVersion and --istio-version take a minor release such as 1.30."},
+	CodeOperator:       {Title: "IstioOperator setting that cannot be had", Explanation: "The setting would install something that hoplab does not have (an error), or it changes nothing here (a warning)."},
+	CodeIstioVersion:   {Title: "Unknown Istio release", Explanation: "options.istioVersion takes a minor release such as 1.30, from 1.25 to 1.32: what older and newer ones do on the wire hoplab does not know."},
+	CodeManyPods:       {Title: "Too many pods", Explanation: "A cluster has many machines, hoplab one. It runs at most 5,000 pods."},
+	CodePodSetting:     {Title: "Label or annotation not supported yet", Explanation: "A label or annotation of a pod or namespace would change which connections go through a sidecar, or how. hoplab does not act on it yet and refuses it rather than to ignore it."},
 }

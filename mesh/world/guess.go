@@ -99,7 +99,7 @@ func (b *builder) guessSecrets() {
 				continue
 			}
 			for i, server := range g.Spec.GetServers() {
-				name := server.GetTls().GetCredentialName()
+				name := strings.TrimPrefix(server.GetTls().GetCredentialName(), "kubernetes://")
 				if name == "" || strings.Contains(name, "/") || b.Secret(pod.Namespace, name) != nil {
 					continue
 				}

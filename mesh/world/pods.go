@@ -29,16 +29,29 @@ func (b *builder) pods() {
 			b.replicas(o, nil, &v.Spec.Template)
 		case *corev1.Pod:
 			if len(o.Meta.OwnerReferences) == 0 {
+				b.refusePodSettings(o, "metadata", &o.Meta)
 				b.pod(o, o.Name, o.Name, "spec", &metav1.ObjectMeta{Labels: o.Meta.Labels, Annotations: o.Meta.Annotations}, &v.Spec)
 			}
 		}
 	}
 }
 
+// maxPods bounds what one machine is asked to run: a thousand sidecars are the
+// goal, and a slip of the keyboard in replicas must not fill the memory.
+const maxPods = 5000
+
 func (b *builder) replicas(o *manifest.Object, replicas *int32, t *corev1.PodTemplateSpec) {
 	n := 1
 	if replicas != nil {
 		n = int(*replicas)
+	}
+	b.refusePodSettings(o, "spec.template.metadata", &t.ObjectMeta)
+	if n > maxPods-len(b.Pods) {
+		b.say(plan.Diagnostic{
+			Code: CodeManyPods, Severity: plan.Error, Refused: true, Object: o.String(), Field: "spec.replicas", Source: o.At("spec.replicas"),
+			Message: fmt.Sprintf("%d replicas: hoplab runs at most %d pods", n, maxPods), Hint: "fewer replicas show the same",
+		})
+		n = 0
 	}
 	for i := range n {
 		b.pod(o, o.Name, fmt.Sprintf("%s-%d", o.Name, i), "spec.template.spec", &t.ObjectMeta, &t.Spec)

@@ -6,6 +6,7 @@ package world
 
 import (
 	"fmt"
+	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 
@@ -22,6 +23,10 @@ type World struct {
 	Name         string             // the scenario's
 	Scenario     *manifest.Scenario // nil when the user gave none
 	IstioVersion string             // "1.30"
+	At           time.Time          // at which certificates are looked at; zero: their dates are not
+
+	WorkloadKeyAlgorithm string        // RSA_2048, which istio-agent makes by default, or EC_prime256v1
+	WorkloadCertTTL      time.Duration // 24 h, istio-agent's SECRET_TTL, by default
 
 	Mesh       Mesh
 	Namespaces map[string]*Namespace

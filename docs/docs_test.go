@@ -1,0 +1,195 @@
+// Package docs holds the reference. What can be made from the types is made
+// from them, and this test holds the rest against the program.
+package docs_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"hoplab.dev/mesh"
+	"hoplab.dev/mesh/aws"
+	"hoplab.dev/mesh/istio"
+	"hoplab.dev/mesh/manifest"
+	"hoplab.dev/mesh/world"
+	"hoplab.dev/passport"
+	"hoplab.dev/plan"
+	"hoplab.dev/scenarios"
+	"hoplab.dev/testbed/checks"
+	"hoplab.dev/testbed/control"
+)
+
+var update = flag.Bool("update", false, "rewrite the generated documents")
+
+const generated = "<!-- Made from the program by `go test ./docs -update`: edit the comments there. -->\n"
+
+// TestSchemas writes a document for each JSON form, field by field.
+func TestSchemas(t *testing.T) {
+	used := map[string]bool{}
+	for _, doc := range []struct {
+		file, title, schema, about, heading string
+		root                                reflect.Type
+	}{
+		{"passport.md", "The passport", passport.Schema, "What `hoplab trace -o json` prints: all hops of one request, in the order in which they began. Durations are in microseconds. Absent means not seen; `null` is never used.", "", reflect.TypeFor[passport.Passport]()},
+		{"status.md", "The status", control.StatusSchema, "What `hoplab status -o json` prints, and the first line of `hoplab up -o json`.", "", reflect.TypeFor[control.Status]()},
+		{"certs.md", "The certificates", control.CertsSchema, "What `hoplab certs -o json` prints: every certificate of a scenario, and who shows it to whom.", "", reflect.TypeFor[control.Certs]()},
+		{"test.md", "The report of a test", checks.Schema, "What `hoplab test -o json` prints. A check's differences name the place in the passport, what was expected there, and what was seen; `(absent)` stands for what was not there.", "", reflect.TypeFor[checks.Report]()},
+		{"plan.md", "The plan", planSchema, "What `hoplab plan -o json` prints: what every node is to do. Addresses are symbolic until a node is started, certificates and trust are names. A member `schema` comes first.", "", reflect.TypeFor[plan.Plan]()},
+		{"diagnostics-json.md", "Diagnostics as JSON", plan.DiagnosticsSchema, "What `hoplab check -o json` prints. Every member is always there. What each code means is in [diagnostics.md](diagnostics.md).", "", reflect.TypeFor[plan.Report]()},
+	} {
+		t.Run(doc.file, func(t *testing.T) {
+			s := newSchema(t)
+			s.used = used
+			about := fmt.Sprintf("# %s\n\n%s\n%s\n\nSchema: `%s`\n", doc.title, generated, doc.about, doc.schema)
+			golden(t, doc.file, about+s.write(doc.root, doc.heading))
+		})
+	}
+	t.Run("scenario.md", func(t *testing.T) {
+		s := newSchema(t)
+		s.used, s.required = used, true
+		golden(t, "scenario.md", "# The Scenario\n\n"+generated+`
+A scenario is a folder: scenario.yaml and manifests beside it. The manifests are
+real ones, that kubectl apply would take. What manifests can only name, a
+certificate in ACM, a Secret made with openssl, a Helm release, the Scenario
+document supplies. Without one hoplab makes that up and says each guess; with
+one it makes up nothing. A field that is not in these tables is refused.
+`+s.write(reflect.TypeFor[manifest.Scenario](), ""))
+	})
+	unused(t, used)
+}
+
+// planSchema is package main's.
+const planSchema = "hoplab.dev/plan/v1"
+
+func TestPlanSchema(t *testing.T) {
+	source, err := os.ReadFile("../cmd/hoplab/plan.go")
+	require.NoError(t, err)
+	assert.Contains(t, string(source), fmt.Sprintf("%q", planSchema))
+}
+
+// groups are the packages that give out codes, by the first digit of theirs.
+var groups = []struct {
+	digit, title string
+	codes        map[string]manifest.Code
+}{
+	{"1", "Reading the files", manifest.Codes},
+	{"2", "Load balancers", aws.Codes},
+	{"3", "Istio", istioCodes()},
+	{"4", "The cluster that the files describe", world.Codes},
+	{"5", "Load balancers and gateways together", mesh.Codes},
+}
+
+func istioCodes() map[string]manifest.Code {
+	out := map[string]manifest.Code{}
+	for code, c := range istio.Codes {
+		out[code] = manifest.Code(c)
+	}
+	return out
+}
+
+// TestDiagnostics writes a section for every code.
+func TestDiagnostics(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Diagnostics\n\n" + generated + `
+What ` + "`hoplab check`" + ` says, by code. A code is never given to another fault.
+
+An *error* will fail, a *warning* will surprise, an *info* is worth knowing.
+What kubectl, an admission webhook or hoplab itself does not take is *refused*:
+nothing is started, and the exit status is 2. Everything else runs, and fails as
+it fails in a cluster.
+`)
+	code := regexp.MustCompile(`^HOP[0-9]{4}$`)
+	seen := map[string]bool{}
+	for _, g := range groups {
+		require.NotEmpty(t, g.codes, g.title)
+		fmt.Fprintf(&b, "\n## %s\n", g.title)
+		for _, c := range slices.Sorted(maps.Keys(g.codes)) {
+			assert.Regexp(t, code, c)
+			assert.Equal(t, g.digit, c[3:4], "%s is of another package", c)
+			assert.False(t, seen[c], "%s is given twice", c)
+			seen[c] = true
+			about := g.codes[c]
+			assert.NotEmpty(t, about.Title, c)
+			assert.True(t, strings.HasSuffix(about.Explanation, "."), "%s: %q is no sentence", c, about.Explanation)
+			fmt.Fprintf(&b, "\n### %s\n\n**%s.** %s\n", c, capital(about.Title), about.Explanation)
+		}
+	}
+	golden(t, "diagnostics.md", b.String())
+}
+
+func capital(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[n:]
+}
+
+// TestUp holds up.md, which is written by hand, against the forms that it names.
+func TestUp(t *testing.T) {
+	text := readDoc(t, "up.md")
+	for _, name := range []string{control.StatusSchema, passport.Schema, "[status.md](status.md)", "[passport.md](passport.md)"} {
+		assert.Contains(t, text, name)
+	}
+}
+
+// TestFidelity holds the table of what differs: its form, and the cipher suites
+// that the catalogue's policies have and crypto/tls has not.
+func TestFidelity(t *testing.T) {
+	text := readDoc(t, "fidelity.md")
+	rows := 0
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || line == "| behaviour | source | same | reason |" {
+			continue
+		}
+		rows++
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		if !assert.Len(t, cells, 4, line) {
+			continue
+		}
+		for _, c := range cells {
+			assert.NotEmpty(t, strings.TrimSpace(c), line)
+		}
+		assert.Contains(t, []string{"yes", "partly", "no"}, strings.TrimSpace(cells[2]), line)
+	}
+	assert.Greater(t, rows, 20)
+
+	suites := map[string]bool{}
+	for _, name := range scenarios.Names() {
+		s, err := scenarios.Read(name, nil)
+		require.NoError(t, err)
+		out := mesh.Compile(mesh.Input{Objects: s.Objects, Parsed: s.Diagnostics, Apps: []string{"echo", "httpbin", "nginx", "sleep"}})
+		require.NotNil(t, out.Plan, name)
+		for _, n := range out.Plan.Nodes {
+			for _, l := range n.Listeners {
+				for _, c := range l.FilterChains {
+					if c.TLS != nil {
+						for _, suite := range c.TLS.NotOffered {
+							suites[suite] = true
+						}
+					}
+				}
+			}
+		}
+	}
+	require.NotEmpty(t, suites, "no scenario has a policy with a suite that is not offered")
+	for suite := range suites {
+		assert.Contains(t, text, suite)
+	}
+}
+
+func readDoc(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	return string(text)
+}

@@ -1,0 +1,76 @@
+package scenarios_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hoplab.dev/scenarios"
+)
+
+// changed fails unless a change is told in time.
+func changed(t *testing.T, told <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case _, ok := <-told:
+		require.True(t, ok, what)
+	case <-time.After(5 * time.Second):
+		require.Fail(t, "not told", what)
+	}
+}
+
+// Every way in which editors write files is told, once it has settled.
+func TestWatch(t *testing.T) {
+	dir := write(t, map[string]string{"scenario.yaml": scenario("{manifests: [sub/a.yaml]}"), "sub/a.yaml": namespace("a")})
+	s, err := scenarios.Read(".", nil)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	told := scenarios.Watch(ctx, s)
+	put := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+
+	put("scenario.yaml", scenario("{title: a}"))
+	changed(t, told, "written in place")
+	put("new", scenario("{title: b}"))
+	changed(t, told, "a new file")
+	require.NoError(t, os.Rename("new", "scenario.yaml"))
+	changed(t, told, "renamed over")
+	require.NoError(t, os.Remove("scenario.yaml"))
+	changed(t, told, "deleted")
+	put("scenario.yaml", scenario("{title: c}"))
+	changed(t, told, "made anew")
+	put("sub/a.yaml", namespace("b"))
+	changed(t, told, "in a folder below")
+
+	// Touched, and the same: the next thing that is told is the real change.
+	now := time.Now().Add(time.Hour)
+	require.NoError(t, os.Chtimes("scenario.yaml", now, now))
+	select {
+	case <-told:
+		require.Fail(t, "told of a file that says what it said")
+	case <-time.After(500 * time.Millisecond):
+	}
+	cancel()
+	select {
+	case _, ok := <-told:
+		require.False(t, ok)
+	case <-time.After(5 * time.Second):
+		require.Fail(t, "does not end")
+	}
+}
+
+func TestWatchNothing(t *testing.T) {
+	s, err := scenarios.Read("tinfoil", nil)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	told := scenarios.Watch(ctx, s)
+	cancel()
+	_, ok := <-told
+	require.False(t, ok, "it only ends")
+}
