@@ -7,6 +7,7 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -25,6 +26,7 @@ import (
 
 // Input is all that a compilation depends on.
 type Input struct {
+	Name         string // where no Scenario gives one
 	Objects      []*manifest.Object
 	Parsed       []plan.Diagnostic // what was found while they were read
 	Files        map[string][]byte // those that the Scenario's secrets name
@@ -54,7 +56,7 @@ func Compile(in Input) Output {
 			})
 		}
 	}
-	w, said := world.Build(in.Objects, world.Options{IstioVersion: in.IstioVersion, At: in.At, Apps: in.Apps, Files: in.Files})
+	w, said := world.Build(in.Objects, world.Options{Name: in.Name, IstioVersion: in.IstioVersion, At: in.At, Apps: in.Apps, Files: in.Files})
 	ds = append(ds, said...)
 	edges, envoys := aws.Compile(w), istio.Compile(w)
 	ds = append(append(ds, edges.Diagnostics...), envoys.Diagnostics...)
@@ -81,7 +83,7 @@ func Compile(in Input) Output {
 	ds = append(ds, crossChecks(w, p)...)
 
 	out := Output{World: w}
-	for _, d := range plan.SortDiagnostics(ds) {
+	for _, d := range plan.SortDiagnostics(withoutConsequences(ds, in.Parsed)) {
 		out.Refused = out.Refused || d.Refused
 		if d.Code == world.CodeGuess {
 			out.Guesses = append(out.Guesses, d)
@@ -93,6 +95,29 @@ func Compile(in Input) Output {
 		out.Plan, out.Materials = p, materials(w)
 	}
 	return out
+}
+
+// withoutConsequences leaves out what only follows from a fault that was found
+// while the files were read: what is said of a field that holds the faulty one,
+// and, where a file could not be read at all, that something is missing.
+func withoutConsequences(ds, parsed []plan.Diagnostic) []plan.Diagnostic {
+	unread := slices.ContainsFunc(parsed, func(p plan.Diagnostic) bool {
+		return p.Code == manifest.CodeYAMLSyntax || p.Code == manifest.CodeJSONSyntax
+	})
+	isParsed := func(d plan.Diagnostic) bool {
+		return slices.ContainsFunc(parsed, func(p plan.Diagnostic) bool { return p.Code == d.Code && p.Source == d.Source })
+	}
+	return slices.DeleteFunc(ds, func(d plan.Diagnostic) bool {
+		if isParsed(d) {
+			return false
+		}
+		if unread && slices.Contains(istio.NotFound, d.Code) {
+			return true
+		}
+		return d.Field != "" && slices.ContainsFunc(parsed, func(p plan.Diagnostic) bool {
+			return p.Refused && p.Object == d.Object && strings.HasPrefix(p.Field, d.Field)
+		})
+	})
 }
 
 // supported lists the kinds that the compilation reads. What changes nothing

@@ -27,7 +27,7 @@ func crossChecks(w *world.World, p *plan.Plan) []plan.Diagnostic {
 		}
 		ds = append(ds, l.otherDomains(w, p)...)
 	}
-	return ds
+	return append(append(ds, strictTargets(p)...), plaintextHops(p)...)
 }
 
 // reached is one listener of a gateway, and the load balancers that lead to it.

@@ -10,6 +10,11 @@ type Listener struct {
 	// of the node's pod. A sidecar's one listener has all of its pod's.
 	Ports []int `json:"ports"`
 
+	// ServicePorts are the ports of Services that lead to a gateway's listener
+	// (443 to 8443): what clients outside call it by. Empty at other nodes,
+	// which are called by Ports.
+	ServicePorts []int `json:"servicePorts,omitempty"`
+
 	// Outbound: it serves the app of its own pod, on its way out (15001), and
 	// is reachable by nobody else. The ports are those that the app dials.
 	Outbound bool `json:"outbound,omitempty"`

@@ -21,6 +21,22 @@ func (p *Plan) Locate(host string) (Host, bool) {
 	return best, found
 }
 
+// ClientPorts are the ports by which clients outside mean a listener, each with
+// the port that it has on the node's own address.
+func (l *Listener) ClientPorts() map[int]int {
+	out := map[int]int{}
+	for _, port := range l.Ports {
+		out[port] = port
+	}
+	if len(l.ServicePorts) > 0 && len(l.Ports) > 0 {
+		clear(out)
+		for _, port := range l.ServicePorts {
+			out[port] = l.Ports[0]
+		}
+	}
+	return out
+}
+
 // Outermost lists the nodes that clients reach: the load balancers, or the
 // gateways where there is none.
 func (p *Plan) Outermost() []*Node {

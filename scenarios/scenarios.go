@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -65,6 +66,27 @@ type Source struct {
 	Text        map[string][]byte // each file by the name in diagnostics, to quote from
 }
 
+// shown is the SCENARIO as people call it.
+func (s *Source) shown() string {
+	if s.Ref == "-" {
+		return "standard input"
+	}
+	return s.Ref
+}
+
+// Name is a name for the world where no Scenario gives one: that of the folder
+// or file; "" for standard input.
+func (s *Source) Name() string {
+	base := filepath.Base(s.Path)
+	if s.Path == "" || base == "." || base == string(filepath.Separator) {
+		return ""
+	}
+	base = strings.TrimSuffix(base, filepath.Ext(base))
+	return strings.Trim(notInName.ReplaceAllString(strings.ToLower(base), "-"), "-")
+}
+
+var notInName = regexp.MustCompile(`[^a-z0-9]+`)
+
 // IsPath tells whether a SCENARIO is a path rather than a name.
 func IsPath(ref string) bool {
 	return ref == "-" || strings.ContainsAny(ref, "/.") || strings.ContainsRune(ref, filepath.Separator)
@@ -76,6 +98,9 @@ func Read(ref string, stdin io.Reader) (*Source, error) {
 	s := &Source{Ref: ref, Text: map[string][]byte{}, Extra: map[string][]byte{}}
 	if err := s.read(ref, stdin); err != nil {
 		return nil, err
+	}
+	if len(s.Objects) == 0 && len(s.PassedOver) == 0 && len(s.Diagnostics) == 0 {
+		return nil, fmt.Errorf("%s holds no Kubernetes object", s.shown())
 	}
 	s.seen = fingerprint(s.Watch)
 	return s, nil

@@ -81,3 +81,7 @@ var Codes = map[string]Code{
 	CodeCredentialDates:    {"A certificate outside of its dates", "istiod delivers an expired certificate, and one that is not valid yet, and Envoy serves it. Whoever verifies it refuses the connection; an ALB verifies nothing and goes on. istioctl analyze says IST0161."},
 	CodeUnresolvedPortName: {"The Service's targetPort is a name that the pod lacks", "No container of the pod has a port of that name and protocol, so the Service leads to it from nowhere."},
 }
+
+// NotFound are the codes that say that something is missing, which may stand in
+// a file that could not be read.
+var NotFound = []string{CodeNoSecret, CodeNoGateway, CodeNoDestination}

@@ -43,6 +43,19 @@ func (c *compiler) gateway(pod *world.Pod) (plan.Node, []plan.Host) {
 	return node, hosts
 }
 
+// servicePorts are the numbers by which Gateways call the port of a listener:
+// those of the Service's ports.
+func servicePorts(servers []*server) []int {
+	var out []int
+	for _, s := range servers {
+		if n := int(s.GetPort().GetNumber()); !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // gatewayListener makes the listener of one bound port, and groups its servers
 // by the route configuration that they share: each TLS server has its own, all
 // plain HTTP servers of a port have one. It is nil where Envoy refuses it.
@@ -51,6 +64,7 @@ func (c *compiler) gatewayListener(pod *world.Pod, bound *boundServers) (*plan.L
 		Name: fmt.Sprintf("0.0.0.0_%d", bound.port), Ports: []int{bound.port},
 		Protocol: "HTTP", InspectTLS: len(bound.tls) > 0,
 	}
+	l.ServicePorts = servicePorts(append(slices.Clone(bound.plain), bound.tls...))
 	var served [][]*server
 	for _, s := range bound.tls {
 		l.Protocol = "HTTPS"

@@ -23,6 +23,7 @@ const DefaultIstioVersion = "1.30"
 
 // Options are what Build needs besides the objects.
 type Options struct {
+	Name         string            // of the world where no Scenario gives one; "" is "manifests"
 	IstioVersion string            // "" is the Scenario's, else DefaultIstioVersion
 	At           time.Time         // at which certificates are looked at; zero: their dates are not
 	Apps         []string          // the built-in apps' names
@@ -54,7 +55,7 @@ type scenarioDocument struct {
 // there is no Scenario, it says with CodeGuess.
 func Build(objects []*manifest.Object, o Options) (*World, []plan.Diagnostic) {
 	b := &builder{World: &World{Namespaces: map[string]*Namespace{}}, options: o}
-	b.Name, b.At = "manifests", o.At
+	b.Name, b.At = or(o.Name, "manifests"), o.At
 	base := manifest.Parse([]manifest.File{{Name: installed, Data: istioDefault}})
 	for _, obj := range base.Objects {
 		obj.Base = true

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,6 +27,15 @@ func (b *builder) guessWorkloads() {
 		if len(s.Selector) == 0 || len(b.ServicePods(s)) > 0 || s.Type == string(corev1.ServiceTypeExternalName) {
 			continue
 		}
+		if near := b.nearMiss(s); near != nil {
+			b.say(plan.Diagnostic{
+				Code: CodeNoPods, Severity: plan.Error, Object: s.String(), Field: "spec.selector", Source: s.Object.At("spec.selector"),
+				Message: "no pod has the labels of its selector: it has no endpoints",
+				Hint:    fmt.Sprintf("pod %s has the labels %s", near.FullName(), showLabels(near.Labels)),
+				Related: []plan.Related{{Source: near.Source, Message: "the pod that was meant, perhaps"}},
+			})
+			continue
+		}
 		p := &Pod{Namespace: s.Namespace, Name: s.Name + "-0", Owner: s.Name, Labels: s.Selector, ServiceAccount: "default", App: "echo", Source: s.Object.Source}
 		for _, port := range s.Ports {
 			number := port.TargetPort
@@ -42,6 +52,33 @@ func (b *builder) guessWorkloads() {
 		p.Sidecar = b.injects(s.Object, &s.Object.Meta, &none)
 		b.Pods = append(b.Pods, p)
 	}
+}
+
+// nearMiss finds a pod that a selector was meant for, perhaps: one of the
+// namespace with the Service's own name, or with one of the selector's labels.
+func (b *builder) nearMiss(s *Service) *Pod {
+	for _, p := range b.Pods {
+		if p.Namespace != s.Namespace || p.Gateway {
+			continue
+		}
+		if p.Owner == s.Name {
+			return p
+		}
+		for k, v := range s.Selector {
+			if got, ok := p.Labels[k]; ok && (got == v || strings.HasPrefix(got, v) || strings.HasPrefix(v, got)) {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+func showLabels(labels map[string]string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		out = append(out, k+"="+labels[k])
+	}
+	return strings.Join(out, ",")
 }
 
 // guessCertificates puts into ACM what Ingresses of class alb need of it.
@@ -92,7 +129,13 @@ func addHost(hosts []string, h string) []string {
 
 // guessSecrets makes the Secrets that Gateways name, in the namespace of the
 // gateway's pods, where istiod looks for them.
+// Behind a load balancer they sign themselves, as in the articles; where
+// clients reach the gateway directly they can verify them.
 func (b *builder) guessSecrets() {
+	authority, how := "", "self-signed"
+	if len(b.Ingresses) == 0 {
+		authority, how = plan.ACMTrust, "signed by hoplab's public authority"
+	}
 	for _, g := range b.Gateways {
 		for _, pod := range b.Pods {
 			if !pod.Gateway || !subset(g.Spec.GetSelector(), pod.Labels) {
@@ -100,8 +143,8 @@ func (b *builder) guessSecrets() {
 			}
 			for i, server := range g.Spec.GetServers() {
 				name := strings.TrimPrefix(server.GetTls().GetCredentialName(), "kubernetes://")
-				if name == "" || strings.Contains(name, "/") || b.Secret(pod.Namespace, name) != nil {
-					continue
+				if name == "" || strings.Contains(name, "/") || slices.ContainsFunc(b.Secrets, func(s *Secret) bool { return s.Name == name }) {
+					continue // one of another namespace is a mistake, and not to be hidden
 				}
 				var hosts []string
 				for _, h := range server.GetHosts() {
@@ -120,10 +163,10 @@ func (b *builder) guessSecrets() {
 				made := &Secret{Keys: []string{"tls.crt", "tls.key"}}
 				made.SecretEntry = plan.SecretEntry{
 					Namespace: pod.Namespace, Name: name, Source: source,
-					Request: leaf("", manifest.ScenarioLeaf{CommonName: common, DNSNames: hosts}),
+					Request: leaf(authority, manifest.ScenarioLeaf{CommonName: common, DNSNames: hosts}),
 				}
 				b.Secrets = append(b.Secrets, made)
-				b.guessed(g.Object, source, fmt.Sprintf("Secret %s/%s is made up: self-signed for %s", pod.Namespace, name, common),
+				b.guessed(g.Object, source, fmt.Sprintf("Secret %s/%s is made up: %s for %s", pod.Namespace, name, how, common),
 					"give the Secret, or a Scenario with secrets:")
 			}
 		}
