@@ -115,7 +115,11 @@ func withoutConsequences(ds, parsed []plan.Diagnostic) []plan.Diagnostic {
 			return true
 		}
 		return d.Field != "" && slices.ContainsFunc(parsed, func(p plan.Diagnostic) bool {
-			return p.Refused && p.Object == d.Object && strings.HasPrefix(p.Field, d.Field)
+			holds := strings.HasPrefix(p.Field, d.Field)
+			if d.Code == istio.CodeNotSupported { // of the whole field: true all the same
+				holds = p.Field == d.Field
+			}
+			return p.Refused && p.Object == d.Object && holds
 		})
 	})
 }

@@ -56,7 +56,11 @@ func (a *alb) plaintextOnTLS() string {
 }
 
 // maxForwardedFor: more addresses in X-Forwarded-For are answered with 463.
-const maxForwardedFor = 30
+// maxRequestField is the bound of a request line, and of a header field.
+const (
+	maxForwardedFor = 30
+	maxRequestField = 16 << 10
+)
 
 func (a *alb) receive(x *exchange) *response {
 	h := x.req.header
@@ -65,6 +69,18 @@ func (a *alb) receive(x *exchange) *response {
 	}
 	if x.req.authority == "" && x.req.minor > 0 {
 		return a.page(400)
+	}
+	// ALB guide, "Quotas": request line 16 KB, one header 16 KB; the whole of
+	// them is the engine's to bound.
+	if len(x.req.method)+len(x.req.path)+len(" HTTP/1.1 ") > maxRequestField {
+		return a.page(414)
+	}
+	for name, values := range h {
+		for _, v := range values {
+			if len(name)+len(v)+len(": ") > maxRequestField {
+				return a.page(400)
+			}
+		}
 	}
 	if len(forwardedFor(h)) > maxForwardedFor {
 		return a.page(463)
@@ -209,6 +225,8 @@ func (a *alb) fail(x *exchange, f *failure) *response {
 		return a.page(503)
 	case clientGone:
 		return a.page(460)
+	case clientBroke: // ALB guide, "HTTP 400": closed before the whole body was sent
+		return a.page(400)
 	default:
 		return a.page(502)
 	}
@@ -235,7 +253,7 @@ func (a *alb) malformed(err error) *response {
 func (a *alb) page(status int) *response {
 	title := map[int]string{
 		301: "301 Moved Permanently", 302: "302 Found",
-		400: "400 Bad Request", 404: "404 Not Found", 405: "405 Not Allowed", 408: "408 Request Time-out",
+		400: "400 Bad Request", 404: "404 Not Found", 405: "405 Not Allowed", 408: "408 Request Time-out", 414: "414 Request-URI Too Large",
 		460: "460", 463: "463", 464: "464 No Reason Phrase",
 		501: "501 Not Implemented", 502: "502 Bad Gateway", 503: "503 Service Temporarily Unavailable",
 		504: "504 Gateway Time-out", 505: "505 HTTP Version Not Supported",

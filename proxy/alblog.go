@@ -66,16 +66,28 @@ func (a *alb) requestLog(x *exchange) string {
 	}
 	host := withoutPort(x.req.authority)
 	url := fmt.Sprintf("%s://%s:%d%s", x.req.scheme, host, x.d.at.port, x.req.path)
-	received := int64(headerSize(x.req.header)+len(x.req.method)+len(x.req.path)+13) + x.w.bytesRead()
+	request := quote(x.req.method + " " + url + " " + version)
+	if x.req.method == "-" { // no request could be read
+		request = quote(fmt.Sprintf("- %s://%s:%d- -", x.req.scheme, host, x.d.at.port))
+	}
+	received := int64(x.req.headBytes) + x.w.bytesRead()
+	if x.req.headBytes == 0 { // of HTTP/2 what it would be in HTTP/1.1
+		received += int64(headerSize(x.req.header) + len(x.req.method) + len(x.req.path) + len(" HTTP/1.1\r\n\r\n") + 1)
+	}
+	sent := int64(x.answered+len("HTTP/1.1 200 \r\n\r\n")) + x.w.bytesSent()
+	class, reason := "-", "-"
+	if x.req.ambiguity != "" {
+		class, reason = "Ambiguous", x.req.ambiguity
+	}
 	sum := sha256.Sum256([]byte(x.d.end.ID))
 	return strings.Join([]string{
 		kind, awsTime(time.Now()), a.resource(), x.node.env.clusterAddress(x.d.end.Remote), target,
 		requestTime, targetTime, responseTime, fmt.Sprint(x.status), targetStatus,
-		fmt.Sprint(received), fmt.Sprint(x.w.bytesSent()),
-		quote(x.req.method + " " + url + " " + version), quote(dash(x.req.header.Get("User-Agent"))),
+		fmt.Sprint(received), fmt.Sprint(sent),
+		request, quote(dash(x.req.header.Get("User-Agent"))),
 		cipher, protocol, group, quote(dash(x.req.header.Get("X-Amzn-Trace-Id"))),
 		quote(domain), quote(cert), rule, awsTime(x.began), quote(actions), quote(dash(x.redirect)), quote("-"),
-		quote(targets), quote(targetStatuses), quote("-"), quote("-"),
+		quote(targets), quote(targetStatuses), quote(class), quote(reason),
 		"TID_" + hex.EncodeToString(sum[:16]),
 	}, " ")
 }

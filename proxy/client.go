@@ -82,7 +82,7 @@ func (c *Client) Do(ctx context.Context, r ClientRequest, maxBody int64) (res *C
 	if u.h2 != nil {
 		out.Protocol = "h2"
 	}
-	req := &request{method: r.Method, scheme: out.Scheme, authority: r.Host, path: r.Path, header: r.Header, major: 1, minor: 1}
+	req := &outgoing{request: &request{method: r.Method, scheme: out.Scheme, authority: r.Host, path: r.Path, header: r.Header, major: 1, minor: 1}}
 	if r.Body != nil {
 		req.body, req.length = io.NopCloser(bytes.NewReader(r.Body)), int64(len(r.Body))
 		out.BodySent = req.length

@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,7 +39,7 @@ type endpoint struct {
 
 // idleUpstream is how long an unused connection is kept. Envoy's clusters keep
 // one for an hour (idle_timeout), an ALB for its idle timeout.
-func (n *Node) idleUpstream() time.Duration { return n.personality.limits().idle }
+func (n *Node) idleUpstream() time.Duration { return n.personality().limits().idle }
 
 func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
 	c := &cluster{node: n, plan: p}
@@ -50,12 +51,11 @@ func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
 	}
 	for _, ep := range p.Endpoints {
 		key, err := json.Marshal(struct {
-			Address  plan.Address
-			TLS      *plan.ClientTLS
-			Protocol string
-			Connect  time.Duration
-			Probe    *plan.HealthCheck
-		}{ep.Address, ep.TLS, p.Protocol, p.ConnectTimeout, p.HealthCheck})
+			Endpoint          plan.Endpoint
+			Protocol, Version string
+			Connect           time.Duration
+			Probe             *plan.HealthCheck
+		}{ep, p.Protocol, p.ProtocolVersion, p.ConnectTimeout, p.HealthCheck})
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +108,7 @@ func (c *cluster) pick(tried []*endpoint) *endpoint {
 		return nil
 	}
 	first := from[int(c.next.Add(1)-1)%len(from)]
-	if !c.node.personality.leastRequests() {
+	if !c.node.personality().leastRequests() {
 		return first // round_robin, an ALB's default
 	}
 	// LEAST_REQUEST, Istio's default: the better of two.
@@ -159,26 +159,33 @@ func (e *endpoint) take() *upstream {
 	if e.cluster.node.keepNoIdle.Load() > 0 {
 		return nil
 	}
+	for {
+		u := e.pop()
+		if u == nil || u.h2 != nil || u.alive() {
+			return u
+		}
+		u.done(false)
+	}
+}
+
+// pop takes a connection from the pool, without a look at whether the peer has
+// closed it.
+func (e *endpoint) pop() *upstream {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for i := len(e.shared) - 1; i >= 0; i-- {
-		u := e.shared[i]
-		if u.h2.Err() != nil {
-			e.shared = slices.Delete(e.shared, i, i+1)
-			go u.close(nil)
-			continue
-		}
-		if u.h2.Reserve() == nil {
+	for _, u := range slices.Backward(e.shared) {
+		if u.h2.Reserve() == nil { // not closed, not told to go away, not full
+			u.hold()
 			return u
 		}
 	}
 	for len(e.idle) > 0 {
 		u := e.idle[len(e.idle)-1]
 		e.idle = e.idle[:len(e.idle)-1]
-		if u.expire.Stop() && u.alive() {
+		if u.expire.Stop() { // else it is being closed
+			u.hold()
 			return u
 		}
-		go u.close(nil)
 	}
 	return nil
 }
@@ -204,11 +211,26 @@ func (e *endpoint) put(u *upstream) {
 // share offers an HTTP/2 connection to other requests.
 func (e *endpoint) share(u *upstream) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.closed && e.cluster.node.keepNoIdle.Load() == 0 {
-		e.shared = append(e.shared, u)
-		u.pooled = true
+	if e.closed || e.cluster.node.keepNoIdle.Load() > 0 {
+		e.mu.Unlock()
+		u.retire()
+		return
 	}
+	e.shared = append(e.shared, u)
+	e.mu.Unlock()
+	u.h2.SetStateHook(func(c *http.ClientConn) {
+		if c.Err() != nil { // closed by the peer, or idle too long
+			go e.unshare(u)
+		}
+	})
+}
+
+// unshare is told that an HTTP/2 connection carries no further request.
+func (e *endpoint) unshare(u *upstream) {
+	e.mu.Lock()
+	e.shared = slices.DeleteFunc(e.shared, func(o *upstream) bool { return o == u })
+	e.mu.Unlock()
+	u.retire()
 }
 
 // closeIdle closes what no request uses. Shared connections are closed when

@@ -40,10 +40,14 @@ func (c *conn) Write(b []byte) (int, error) {
 // WriteTo lets the kernel splice between two sockets, where nothing of TLS is
 // between; io.Copy calls it.
 func (c *conn) WriteTo(w io.Writer) (int64, error) {
-	peeked, err := w.Write(c.peeked)
-	c.peeked = nil
-	if err != nil {
-		return int64(peeked), err
+	peeked := 0
+	if len(c.peeked) > 0 {
+		var err error
+		peeked, err = w.Write(c.peeked)
+		c.peeked = nil
+		if err != nil {
+			return int64(peeked), err
+		}
 	}
 	if to, ok := w.(*conn); ok {
 		n, err := io.Copy(to.Conn, c.Conn)

@@ -40,17 +40,17 @@ type downstream struct {
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
 
-	mu       sync.Mutex
-	end      passport.ConnEnd
-	requests int  // so far
-	running  int  // at the moment
-	draining bool // no further request is taken
-	watching bool // HTTP/1.1: a read watches for the client's going away
+	peerHash string // SHA-256 of the client's certificate, in hex
+
+	mu   sync.Mutex
+	end  passport.ConnEnd
+	life life
 }
 
 func newDownstream(n *Node, c net.Conn, original string, at portKey) *downstream {
 	d := &downstream{node: n, raw: &conn{Conn: c}, at: at, opened: time.Now()}
 	d.stream = d.raw
+	d.life.quiet.L = &d.life.mu
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.end = passport.ConnEnd{
 		ID: n.ids.Next(), Node: n.name, Kind: string(n.kind), Role: passport.Accepted,
@@ -83,18 +83,21 @@ func (d *downstream) serve() {
 		return
 	}
 	d.chain.Store(c)
-	if !d.node.state.Load().chains[c] { // replaced meanwhile, and not seen by Apply
+	if d.node.state.Load().chains[c] == nil { // replaced meanwhile, and not seen by Apply
 		d.drain()
 	}
-	now := c.now.Load()
+	now := d.state().chains[c]
 	d.end.Chose = []passport.Choice{{What: "filter chain", Name: now.Name, Because: now.Because, Source: now.Source.String()}}
 	if c.tls != nil && !d.handshake(c, a) {
 		return
 	}
 	d.node.env.Sink.Conn(d.end)
-	switch {
-	case now.Routes == "":
+	if c.raw() {
 		d.serveTCP(now.TCP)
+		return
+	}
+	d.ready()
+	switch {
 	case d.isHTTP2():
 		d.node.http2.serve(d)
 	default:
@@ -155,7 +158,7 @@ func (d *downstream) noChain(a arrival) {
 	}
 	// NR and filter_chain_not_found: Envoy's StreamInfo for such a connection.
 	d.ended("NR", "filter_chain_not_found", "no filter chain of the listener matches a connection with "+seen)
-	d.end.Log = d.node.personality.connectionLog(d)
+	d.end.Log = d.node.personality().connectionLog(d)
 	d.raw.reset()
 }
 
@@ -189,7 +192,6 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 		end.Local = passport.Describe(served.Leaf)
 	}
 	if err != nil {
-		end.Complete = false
 		var refused *verifyError
 		if errors.As(err, &refused) {
 			end.Peer = passport.Describe(refused.leaf)
@@ -200,13 +202,21 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 			message = "the client went away during the TLS handshake"
 		}
 		d.ended("-", "", message)
-		d.end.Log = d.node.personality.connectionLog(d)
-		_ = d.raw.Close() // crypto/tls has sent its alert
+		d.end.Log = d.node.personality().connectionLog(d)
+		// crypto/tls has sent its alert. With TLS 1.3 the client may have sent a
+		// request by now, and a close with unread bytes would reset the
+		// connection before it has read the alert.
+		_ = d.raw.CloseWrite()
+		d.lingerBriefly()
 		return false
 	}
 	cs := t.ConnectionState()
 	tlsState(end, cs)
-	end.PeerVerified = len(cs.PeerCertificates) > 0 && c.tls.plan.ClientAuth
+	if len(cs.PeerCertificates) > 0 {
+		end.PeerVerified = c.tls.plan.ClientAuth
+		sum := sha256.Sum256(cs.PeerCertificates[0].Raw)
+		d.peerHash = hex.EncodeToString(sum[:])
+	}
 	d.stream, d.tls = t, t
 	return true
 }
@@ -214,7 +224,7 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 // notTLS answers plaintext on a chain that terminates TLS.
 func (d *downstream) notTLS() {
 	d.ended("-", "", "plaintext on a port that speaks TLS")
-	if reply := d.node.personality.plaintextOnTLS(); reply != "" {
+	if reply := d.node.personality().plaintextOnTLS(); reply != "" {
 		_ = d.raw.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = io.WriteString(d.raw, reply)
 		_ = d.raw.CloseWrite()
@@ -236,10 +246,10 @@ func (d *downstream) isHTTP2() bool {
 	if d.end.TLS != nil && d.end.TLS.ALPN != "" {
 		return d.end.TLS.ALPN == "h2"
 	}
-	if !d.node.personality.http2WithoutALPN() {
+	if !d.node.personality().http2WithoutALPN() {
 		return false
 	}
-	_ = d.stream.SetReadDeadline(time.Now().Add(d.node.personality.limits().idle))
+	_ = d.stream.SetReadDeadline(time.Now().Add(d.node.personality().limits().idle))
 	defer d.stream.SetReadDeadline(time.Time{})
 	b := &bufferedConn{Conn: d.stream, r: bufio.NewReaderSize(d.stream, 4<<10)}
 	d.stream = b
@@ -265,6 +275,13 @@ type bufferedConn struct {
 
 func (b *bufferedConn) Read(p []byte) (int, error) { return b.r.Read(p) }
 
+func (b *bufferedConn) CloseWrite() error {
+	if h, ok := b.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // ended notes the bad end of the connection; the first one counts.
 func (d *downstream) ended(flag, detail, message string) {
 	d.mu.Lock()
@@ -285,65 +302,16 @@ func (d *downstream) finish() {
 	d.node.env.Sink.Conn(end)
 }
 
-// begin counts a request; false: the connection takes none any more.
-func (d *downstream) begin() (ordinal int, ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.draining && d.running == 0 && d.requests > 0 {
-		return 0, false
+// state is the plan that counts for this connection: the one in force, or the
+// last that had the connection's filter chain.
+func (d *downstream) state() *state {
+	st := d.node.state.Load()
+	if c := d.chain.Load(); c != nil && st.chains[c] == nil {
+		if final := c.final.Load(); final != nil {
+			return final
+		}
 	}
-	d.requests++
-	d.running++
-	return d.requests, true
-}
-
-func (d *downstream) done() {
-	d.mu.Lock()
-	d.running--
-	d.mu.Unlock()
-}
-
-// lastRequest tells whether the connection must end after this request.
-func (d *downstream) lastRequest(ordinal int) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	limit := d.node.personality.limits().requestsPerConnection
-	return d.draining || (limit > 0 && ordinal >= limit)
-}
-
-// drain lets running requests end and takes no new one: an idle connection is
-// closed at once, as is raw TCP after a bounded time.
-func (d *downstream) drain() {
-	d.mu.Lock()
-	d.draining = true
-	idle := d.running == 0
-	d.mu.Unlock()
-	if chain := d.chain.Load(); chain != nil && chain.plan.Routes == "" {
-		time.AfterFunc(drainTCP, d.abort)
-		return
-	}
-	if idle {
-		d.abort()
-	}
-}
-
-// abort closes whatever is going on.
-func (d *downstream) abort() {
-	d.cancel()
-	_ = d.raw.Close()
-}
-
-// peerHash is the SHA-256 of the client's certificate, in hex.
-func (d *downstream) peerHash() string {
-	if d.tls == nil {
-		return ""
-	}
-	certs := d.tls.ConnectionState().PeerCertificates
-	if len(certs) == 0 {
-		return ""
-	}
-	sum := sha256.Sum256(certs[0].Raw)
-	return hex.EncodeToString(sum[:])
+	return st
 }
 
 // remoteHost is the peer's address without the port.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -58,6 +59,18 @@ func (e *envoy) receive(x *exchange) *response {
 		res.closeAfter = true
 		return res
 	}
+	if r.ambiguity != "" { // allow_chunked_length is off (http1/codec_impl.cc)
+		detail := "http1.codec_error"
+		if r.ambiguity == "BothTeClPresent" {
+			detail = "http1.content_length_and_chunked_not_allowed"
+		}
+		x.flag("DPE", detail)
+		return e.malformed(nil)
+	}
+	if r.fields > maxHeaders {
+		x.flag("DPE", "http1.too_many_headers")
+		return e.malformed(errHeadTooLarge)
+	}
 	if r.authority == "" {
 		x.flag("", "missing_host_header")
 		return localReply(http.StatusBadRequest, "", "")
@@ -79,6 +92,9 @@ func (e *envoy) receive(x *exchange) *response {
 	e.clientCertificate(x)
 	return nil
 }
+
+// maxHeaders is common_http_protocol_options.max_headers_count's default.
+const maxHeaders = 100
 
 // receiveAtEdge: use_remote_address is on, with xff_num_trusted_hops from
 // gatewayTopology.numTrustedProxies.
@@ -109,7 +125,7 @@ func (e *envoy) clientCertificate(x *exchange) {
 		delete(h, "X-Forwarded-Client-Cert")
 		return
 	}
-	element := fmt.Sprintf(`By=%s;Hash=%s;Subject="%s"`, e.identity, x.d.peerHash(), t.Peer.Subject)
+	element := fmt.Sprintf(`By=%s;Hash=%s;Subject="%s"`, e.identity, x.d.peerHash, t.Peer.Subject)
 	for _, uri := range t.Peer.URIs {
 		element += ";URI=" + uri
 	}
@@ -204,6 +220,13 @@ func (e *envoy) fail(x *exchange, f *failure) *response {
 		return localReply(http.StatusServiceUnavailable, "", "")
 	case responseTimeout:
 		return localReply(http.StatusGatewayTimeout, "text/plain", "upstream request timeout")
+	case clientGone:
+		return nil // logged with code 0
+	case clientBroke:
+		if f.flag == "DC" {
+			return nil
+		}
+		return e.malformed(nil)
 	}
 	body := "upstream connect error or disconnect/reset before headers. "
 	if x.retries > 0 {
@@ -216,8 +239,17 @@ func (e *envoy) fail(x *exchange, f *failure) *response {
 	return localReply(http.StatusServiceUnavailable, "text/plain", body)
 }
 
-func (*envoy) malformed(error) *response {
-	res := localReply(http.StatusBadRequest, "text/plain", "Bad Request")
+// malformed: ServerConnectionImpl::sendProtocolError (http1/codec_impl.cc), whose
+// body is the status in words. Who is too slow gets no answer.
+func (*envoy) malformed(err error) *response {
+	if err != nil && isTimeout(err) {
+		return nil
+	}
+	status := http.StatusBadRequest
+	if errors.Is(err, errHeadTooLarge) {
+		status = http.StatusRequestHeaderFieldsTooLarge
+	}
+	res := localReply(status, "text/plain", http.StatusText(status))
 	res.closeAfter = true
 	return res
 }

@@ -50,6 +50,7 @@ type exchange struct {
 	requestID string        // x-request-id as sent on
 	external  string        // the trusted client address (Envoy)
 	redirect  string        // the Location of an ALB's redirect
+	answered  int           // bytes of the head of the response, about
 }
 
 // exchange serves one request.
@@ -61,27 +62,25 @@ func (n *Node) exchange(ctx context.Context, d *downstream, req *request, w resp
 		RequestID: req.header.Get("X-Request-Id"), TraceID: req.header.Get("X-Amzn-Trace-Id"),
 		Method: req.method, Scheme: req.scheme, Authority: req.authority, Path: req.path, Started: x.began,
 	}
-	res := n.personality.receive(x)
+	res := n.personality().receive(x)
 	if res == nil {
 		res = x.act()
 	}
-	if res != nil {
+	if res != nil { // else nobody is there to read it
 		x.respond(res)
 	}
 	x.finish()
 }
 
 // replyMalformed answers and records what could not be read as a request.
-func (n *Node) replyMalformed(d *downstream, w responseWriter, res *response) {
+func (n *Node) replyMalformed(d *downstream, w responseWriter, res *response, ordinal int, detail string) {
 	x := &exchange{node: n, d: d, w: w, ctx: d.ctx, began: time.Now()}
 	x.req = &request{method: "-", path: "-", header: http.Header{}, major: 1, minor: 1, scheme: d.scheme()}
-	ordinal, _ := d.begin()
-	defer d.done()
 	x.end = passport.RequestEnd{
 		ID: n.ids.Next(), Conn: d.end.ID, Node: n.name, Role: passport.Accepted, Ordinal: ordinal,
 		Protocol: "http/1.1", Method: "-", Scheme: x.req.scheme, Path: "-", Started: x.began, Ended: d.end.Ended,
 	}
-	x.flag("DPE", "http1.codec_error")
+	x.flag("DPE", detail)
 	x.respond(res)
 	x.finish()
 }
@@ -103,9 +102,9 @@ func (x *exchange) flag(flag, details string) {
 // act does what the route says. The plan in force now counts, also on a
 // connection that was opened under an earlier one.
 func (x *exchange) act() *response {
-	st := x.node.state.Load()
-	p := x.node.personality
-	table := st.routes[x.d.chain.Load().now.Load().Routes]
+	st := x.d.state()
+	p := x.node.personality()
+	table := st.routes[st.chains[x.d.chain.Load()].Routes]
 	var vh *virtualHost
 	if table != nil {
 		vh = table.virtualHost(x.req.authority)
@@ -171,189 +170,26 @@ func (x *exchange) chose(what, name, because string, source plan.Source) {
 	x.end.Chose = append(x.end.Chose, passport.Choice{What: what, Name: name, Because: because, Source: source.String()})
 }
 
-// send tries the endpoints of a cluster as often as the route allows.
-func (x *exchange) send(cl *cluster) *response {
-	var tried []*endpoint
-	for attempt := 1; ; attempt++ {
-		e := cl.pick(tried)
-		if e == nil {
-			return x.fail(&failure{kind: noEndpoint, flag: "UH", detail: "no_healthy_upstream", message: "the cluster has no endpoint"})
-		}
-		tried = append(tried, e)
-		x.endpoint = e
-		x.chose("endpoint", e.name(), e.why(cl), plan.Source{})
-		res, f := x.attempt(e, attempt)
-		if f == nil {
-			return res
-		}
-		retry := f.retry != "" && slices.Contains(x.route.plan.RetryOn, f.retry) && x.bodyUnread()
-		switch {
-		case retry && attempt <= x.route.plan.Retries:
-			x.retries++
-			if !sleep(x.ctx, backOff(attempt)) {
-				return x.fail(f)
-			}
-			continue
-		case retry && x.retries > 0:
-			x.flag("URX", "") // UpstreamRetryLimitExceeded
-		}
-		return x.fail(f)
-	}
-}
-
-// backOff is Envoy's: a random time up to 25 ms times 2^n-1 (router retry
-// back-off, base interval 25 ms); the middle of it, so that runs are alike.
-func backOff(attempt int) time.Duration {
-	return time.Duration(1<<attempt-1) * 25 * time.Millisecond / 2
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// bodyUnread tells whether the request can be sent again.
-func (x *exchange) bodyUnread() bool {
-	b, ok := x.req.body.(*requestBody)
-	if x.req.body == nil || !ok {
-		return x.req.body == nil
-	}
-	if !b.mu.TryLock() {
-		return false
-	}
-	defer b.mu.Unlock()
-	return b.n == 0 && b.err == nil
-}
-
-var errResponseTimeout = errors.New("idle timeout while waiting for the response")
-
-// attempt sends the request to one endpoint.
-func (x *exchange) attempt(e *endpoint, attempt int) (*response, *failure) {
-	header := x.req.header.Clone()
-	stripHop(header)
-	x.node.personality.forward(x, header, attempt)
-	out := &passport.RequestEnd{
-		ID: x.node.ids.Next(), Node: x.node.name, Role: passport.Dialled, Parent: x.end.ID, Attempt: attempt,
-		RequestID: header.Get("X-Request-Id"), TraceID: header.Get("X-Amzn-Trace-Id"),
-		Method: x.req.method, Scheme: "http", Authority: x.req.authority, Path: x.req.path, Started: time.Now(),
-	}
-	if e.tls != nil {
-		out.Scheme = "https"
-	}
-	x.requestID, x.traceID = out.RequestID, out.TraceID
-	x.forwarded = true
-	x.sentAt = time.Since(x.began)
-	u, f := e.connect(x.ctx)
-	if f != nil {
-		if f.conn != nil {
-			out.Conn = f.conn.ID
-		}
-		x.endAttempt(out, f)
-		return nil, f
-	}
-	out.Conn, out.Ordinal, out.Protocol = u.end.ID, u.begin(), "http/1.1"
-	if u.h2 != nil {
-		out.Protocol = "h2"
-	}
-	x.up = u
-	ctx, cancel := context.WithCancelCause(x.ctx)
-	idle := x.node.personality.limits().responseIdle
-	var timer *time.Timer
-	if idle > 0 {
-		timer = time.AfterFunc(idle, func() { cancel(errResponseTimeout) })
-	}
-	res, err := u.roundTrip(ctx, x.req, header, x.w.interim)
-	if err != nil {
-		f := exchangeFailure(ctx, err)
-		cancel(nil)
-		u.done(false)
-		x.endAttempt(out, f)
-		return nil, f
-	}
-	x.headAt = time.Since(x.began)
-	out.FirstByte, out.Status = time.Since(out.Started), res.status
-	x.out = out
-	if res.body != nil {
-		res.body = &timedBody{readCloser: res.body, timer: timer, idle: idle, over: func() { cancel(nil) }}
-	} else if t, ok := res.tunnel.(*upstreamTunnel); ok { // it has a life of its own
-		if timer != nil {
-			timer.Stop()
-		}
-		over := t.over
-		t.over = func() { over(); cancel(nil) }
-	} else {
-		cancel(nil)
-	}
-	return res, nil
-}
-
-// timedBody gives the idle timeout anew with every byte.
-type timedBody struct {
-	readCloser
-	timer *time.Timer
-	idle  time.Duration
-	n     int64
-	over  func()
-}
-
-type readCloser = interface {
-	Read([]byte) (int, error)
-	Close() error
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	n, err := b.readCloser.Read(p)
-	b.n += int64(n)
-	if b.timer != nil {
-		b.timer.Reset(b.idle)
-	}
-	return n, err
-}
-
-func (b *timedBody) Close() error {
-	if b.timer != nil {
-		b.timer.Stop()
-	}
-	err := b.readCloser.Close()
-	b.over()
-	return err
-}
-
-// endAttempt gives out the end of an attempt that brought no response.
-func (x *exchange) endAttempt(out *passport.RequestEnd, f *failure) {
-	out.Total = time.Since(out.Started)
-	out.Ended = f.ended()
-	x.node.env.Sink.Request(*out)
-}
-
 // fail turns a failure into the personality's reply.
 func (x *exchange) fail(f *failure) *response {
 	x.failure = f
 	x.flag(f.flag, f.details())
 	x.end.Ended = f.ended()
-	if f.kind == clientGone {
-		x.end.Ended.Message = f.message
-	}
-	return x.node.personality.fail(x, f)
+	return x.node.personality().fail(x, f)
 }
 
 // respond sends a response downstream, from upstream or of the node's own.
 func (x *exchange) respond(res *response) {
 	x.status = res.status
 	stripHopResponse(res)
-	x.node.personality.answer(x, res, x.out != nil)
+	x.node.personality().answer(x, res, x.out != nil)
+	x.answered = headerSize(res.header)
 	err := x.w.respond(res)
 	if res.body != nil {
 		_ = res.body.Close()
 	}
 	switch {
-	case errors.Is(err, errUpstreamBody):
+	case errors.Is(err, errUpstreamBody) && x.ctx.Err() == nil:
 		x.flag("UC", "upstream_reset_after_response_started{connection_termination}")
 		x.end.Ended = &passport.Ended{Flag: "UC", Detail: x.details, Message: err.Error()}
 	case err != nil:
@@ -392,6 +228,6 @@ func (x *exchange) finish() {
 	x.end.Status = x.status
 	x.end.FirstByte = x.headAt
 	x.end.BodySent, x.end.BodyReceived = x.w.bytesSent(), x.w.bytesRead()
-	x.end.Log = x.node.personality.requestLog(x)
+	x.end.Log = x.node.personality().requestLog(x)
 	x.node.env.Sink.Request(x.end)
 }

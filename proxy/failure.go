@@ -20,9 +20,9 @@ type failure struct {
 	// reason" (source/common/http/utility.cc resetReasonToString).
 	reset     string
 	transport string
-	detail    string // response code details, where they are not made of the two
-	message   string // for people
-	retry     string // the retry_on word under which it is tried again; "": none
+	detail    string   // response code details, where they are not made of the two
+	message   string   // for people
+	retry     []string // the retry_on words under which it is tried again
 	conn      *passport.ConnEnd
 }
 
@@ -36,9 +36,15 @@ const (
 	badResponse                        // not HTTP
 	responseTimeout                    // idle too long
 	clientGone                         // the downstream client went away
+	clientBroke                        // the request's body broke off
 	noEndpoint                         // nothing to send to
 	unknownCluster                     // the route names a cluster that is not there
 )
+
+// unsentRetry are the words for a request of which nothing was sent: a failed
+// handshake is a failed connect, and "reset-before-request" is that no header
+// went out (router retry_state_impl.cc wouldRetryFromReset).
+var unsentRetry = []string{"connect-failure", "reset-before-request", "reset"}
 
 // details are Envoy's response code details.
 func (f *failure) details() string {
@@ -58,10 +64,11 @@ func (f *failure) ended() *passport.Ended {
 
 // connectFailure explains a dial that failed.
 func connectFailure(ctx context.Context, err error) *failure {
-	f := &failure{kind: connectRefused, flag: "UF", reset: "remote connection failure", retry: "connect-failure", message: "connect: " + err.Error()}
+	f := &failure{kind: connectRefused, flag: "UF", reset: "remote connection failure", retry: unsentRetry, message: "connect: " + err.Error()}
 	switch {
 	case ctx.Err() != nil:
-		f.kind, f.flag, f.detail, f.retry = clientGone, "DC", "downstream_remote_disconnect", ""
+		f.kind, f.flag, f.detail, f.retry = clientGone, "DC", "downstream_remote_disconnect", nil
+		f.message = "the client went away during the connect to upstream"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.transport, f.message = "delayed connect error: Connection refused", "the connection was refused"
 	case isTimeout(err):
@@ -75,13 +82,13 @@ func connectFailure(ctx context.Context, err error) *failure {
 // handshakeFailure explains a TLS handshake that failed on the dialling side.
 // The numbers are BoringSSL's, as Envoy prints them (ssl_socket.cc drainErrorQueue).
 func handshakeFailure(ctx context.Context, err error) *failure {
-	f := &failure{kind: tlsFailed, flag: "UF", reset: "remote connection failure", retry: "connect-failure"}
+	f := &failure{kind: tlsFailed, flag: "UF", reset: "remote connection failure", retry: unsentRetry}
 	var refused *verifyError
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
 	switch {
 	case ctx.Err() != nil:
-		f.kind, f.flag, f.detail, f.retry = clientGone, "DC", "downstream_remote_disconnect", ""
+		f.kind, f.flag, f.detail, f.retry = clientGone, "DC", "downstream_remote_disconnect", nil
 		f.message = "the client went away during the TLS handshake with upstream"
 	case errors.As(err, &refused):
 		f.transport = tlsError("268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify cert failed")
@@ -93,7 +100,7 @@ func handshakeFailure(ctx context.Context, err error) *failure {
 		f.transport = tlsError("33554536:system library:OPENSSL_internal:Connection reset by peer")
 		f.message = "the server reset the connection during the TLS handshake, without an alert"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		f.flag, f.reset, f.message = "UF", "connection termination", "the server closed the connection during the TLS handshake"
+		f.message = "the server closed the connection during the TLS handshake"
 	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
 		f.kind, f.reset, f.message = tlsFailed, "connection timeout", "the TLS handshake did not end within the timeout"
 	case errors.As(err, &alert):
@@ -111,7 +118,7 @@ func tlsError(s string) string { return "TLS_error:|" + s + ":TLS_error_end" }
 // secretFailure is a client certificate or bundle that is not there.
 func secretFailure(err error) *failure {
 	return &failure{
-		kind: tlsFailed, flag: "UF", reset: "remote connection failure", retry: "connect-failure",
+		kind: tlsFailed, flag: "UF", reset: "remote connection failure", retry: unsentRetry,
 		transport: "TLS_error:Secret is not supplied by SDS", message: err.Error(),
 	}
 }
@@ -119,14 +126,17 @@ func secretFailure(err error) *failure {
 // exchangeFailure explains what went wrong after the connection was made.
 func exchangeFailure(ctx context.Context, err error) *failure {
 	cause := context.Cause(ctx)
+	var broken *bodyError
 	switch {
+	case errors.As(err, &broken), errors.As(cause, &broken):
+		return bodyFailure(broken)
 	case errors.Is(err, errResponseTimeout), errors.Is(cause, errResponseTimeout):
 		return &failure{kind: responseTimeout, flag: "UT", detail: "response_timeout", message: "no byte of a response came within the idle timeout"}
 	case ctx.Err() != nil:
 		return &failure{kind: clientGone, flag: "DC", detail: "downstream_remote_disconnect", message: "the client went away before the response"}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isReset(err), isClosed(err):
 		return &failure{
-			kind: terminated, flag: "UC", reset: "connection termination", retry: "reset-before-request",
+			kind: terminated, flag: "UC", reset: "connection termination", retry: []string{"reset"},
 			message: "the server closed the connection without a response",
 		}
 	case isTLSAlert(err):
@@ -137,9 +147,29 @@ func exchangeFailure(ctx context.Context, err error) *failure {
 			transport: tlsError("OPENSSL_internal:" + strings.ToUpper(strings.ReplaceAll(lastError(err), " ", "_"))),
 			message:   "the server ended the connection with a TLS alert: " + lastError(err),
 		}
+	case strings.Contains(err.Error(), "; REFUSED_STREAM"):
+		return &failure{
+			kind: terminated, flag: "UR", reset: "remote refused stream reset", retry: []string{"refused-stream", "reset"},
+			message: "the server refused the stream",
+		}
+	case strings.Contains(err.Error(), "stream error:"):
+		return &failure{
+			kind: terminated, flag: "UR", reset: "remote reset", retry: []string{"reset"},
+			message: "the server reset the stream: " + err.Error(),
+		}
 	default:
 		return &failure{kind: badResponse, flag: "UPE", reset: "protocol error", message: "the server's answer is not HTTP: " + err.Error()}
 	}
+}
+
+// bodyFailure explains a request's body that did not come to its end.
+func bodyFailure(err *bodyError) *failure {
+	f := &failure{kind: clientBroke, flag: "DC", detail: "downstream_remote_disconnect", message: "the client went away within its request's body"}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !isReset(err) && !isClosed(err) &&
+		!strings.Contains(err.Error(), "client disconnected") { // net/http, of HTTP/2
+		f.flag, f.detail, f.message = "DPE", "http1.codec_error", err.Error()
+	}
+	return f
 }
 
 func isTLSAlert(err error) bool {

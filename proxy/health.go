@@ -38,10 +38,10 @@ type health struct {
 	tls      *clientTLS
 	matcher  []codeRange
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	once   sync.Once
-	probed chan struct{} // closed after the first probe
+	ctx     context.Context
+	stop    context.CancelFunc
+	started bool
+	probed  chan struct{} // closed after the first probe
 
 	mu          sync.Mutex
 	state       string
@@ -57,6 +57,9 @@ func newHealth(n *Node, e *endpoint, p *plan.HealthCheck) (*health, error) {
 		node: n, endpoint: e, plan: *p, probed: make(chan struct{}),
 		state: "initial", reason: "Elb.RegistrationInProgress", description: "Target registration is in progress",
 	}
+	if p.Interval <= 0 || p.Timeout <= 0 {
+		return nil, fmt.Errorf("health check: interval %v and timeout %v must be above 0", p.Interval, p.Timeout)
+	}
 	var err error
 	if h.matcher, err = parseCodes(p.Codes); err != nil {
 		return nil, err
@@ -66,7 +69,9 @@ func newHealth(n *Node, e *endpoint, p *plan.HealthCheck) (*health, error) {
 			return nil, err
 		}
 	}
-	h.ctx, h.cancel = context.WithCancel(n.background)
+	// Not a child of the node's context: an endpoint of a plan that is refused
+	// after all would stay there for ever.
+	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h, nil
 }
 
@@ -88,17 +93,19 @@ func parseCodes(s string) ([]codeRange, error) {
 	return out, nil
 }
 
+// start is called by one at a time.
 func (h *health) start() {
-	h.once.Do(func() {
-		h.node.serving.Add(1)
-		go func() {
-			defer h.node.serving.Done()
-			h.run()
-		}()
-	})
+	if h.started {
+		return
+	}
+	h.started = true
+	h.node.serving.Add(1)
+	go func() {
+		defer h.node.serving.Done()
+		defer context.AfterFunc(h.node.background, h.stop)()
+		h.run()
+	}()
 }
-
-func (h *health) stop() { h.cancel() }
 
 func (h *health) run() {
 	first := sync.OnceFunc(func() { close(h.probed) })
@@ -185,12 +192,17 @@ func (h *health) request(ctx context.Context) (code int, err error) {
 	defer c.Close()
 	// The end says whose connection it is: a probe is nobody's request, and
 	// has no passport.
-	h.node.env.Sink.Conn(passport.ConnEnd{
+	end := passport.ConnEnd{
 		ID: h.node.ids.Next(), Node: h.node.name, Kind: string(h.node.kind), Role: passport.Dialled,
 		Peer: h.endpoint.plan.Node, PeerKind: string(kindOf(h.endpoint.plan.Node)),
 		Local: c.LocalAddr().String(), Remote: c.RemoteAddr().String(), OriginalDestination: c.RemoteAddr().String(),
 		Opened: opened, Connect: time.Since(opened),
-	})
+	}
+	h.node.env.Sink.Conn(end)
+	defer func() {
+		end.Closed = time.Now()
+		h.node.env.Sink.Conn(end)
+	}()
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })
 	defer stop()
 	host := h.node.env.clusterAddress(c.RemoteAddr().String())
@@ -219,7 +231,7 @@ func (h *health) request(ctx context.Context) (code int, err error) {
 		}
 		return res.StatusCode, nil
 	}
-	h2, err := newHTTP2Client(ctx, stream, 32<<10)
+	h2, err := newHTTP2Client(ctx, stream, h.node.personality().limits())
 	if err != nil {
 		return 0, err
 	}
@@ -229,7 +241,7 @@ func (h *health) request(ctx context.Context) (code int, err error) {
 		r.header["Content-Type"] = []string{"application/grpc"}
 		r.header["Te"] = []string{"trailers"}
 	}
-	hr, err := http2Request(ctx, r, r.header)
+	hr, err := http2Request(ctx, &outgoing{request: r}, r.header)
 	if err != nil {
 		return 0, err
 	}

@@ -22,6 +22,7 @@ type http2Server struct {
 	server *http.Server
 	conns  chan net.Conn
 	done   chan struct{}
+	served chan struct{} // closed when the server's own goroutine is over
 	once   sync.Once
 }
 
@@ -42,14 +43,16 @@ func (c *http2Conn) Close() error {
 type downstreamKey struct{}
 
 func newHTTP2Server(n *Node) *http2Server {
-	h := &http2Server{conns: make(chan net.Conn), done: make(chan struct{})}
+	h := &http2Server{conns: make(chan net.Conn), done: make(chan struct{}), served: make(chan struct{})}
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
-	limits := n.personality.limits()
+	limits := n.personality().limits()
 	h.server = &http.Server{
 		Handler:     http.HandlerFunc(n.serveHTTP2),
 		Protocols:   protocols,
 		IdleTimeout: limits.idle,
+		// The wait for the preface; net/http lifts it then.
+		ReadHeaderTimeout: helloTimeout,
 		// net/http counts each field with 32 bytes of overhead, as HTTP/2 does.
 		MaxHeaderBytes: limits.requestHead,
 		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: limits.streams},
@@ -58,7 +61,10 @@ func newHTTP2Server(n *Node) *http2Server {
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // what a client does wrong is in the ends
 	}
-	go func() { _ = h.server.Serve(h) }()
+	go func() {
+		defer close(h.served)
+		_ = h.server.Serve(h)
+	}()
 	return h
 }
 
@@ -82,14 +88,16 @@ func (h *http2Server) Addr() net.Addr { return &net.TCPAddr{} }
 func (h *http2Server) close() {
 	_ = h.Close()
 	_ = h.server.Close()
+	<-h.served
 }
 
-// serve returns when the connection is over.
+// serve returns when the connection and all its requests are over.
 func (h *http2Server) serve(d *downstream) {
 	c := &http2Conn{Conn: d.stream, d: d, closed: make(chan struct{})}
 	select {
 	case h.conns <- c:
 		<-c.closed
+		d.await()
 	case <-h.done:
 	}
 }
@@ -105,7 +113,9 @@ func (n *Node) serveHTTP2(rw http.ResponseWriter, hr *http.Request) {
 	if path == "" {
 		path = hr.URL.RequestURI()
 	}
-	body := &requestBody{r: hr.Body}
+	ctx, cancel := context.WithCancelCause(hr.Context())
+	defer cancel(nil)
+	body := &requestBody{r: hr.Body, broken: cancel}
 	req := &request{
 		method: hr.Method, scheme: d.scheme(), authority: hr.Host, path: path,
 		major: 2, header: hr.Header, body: body, length: hr.ContentLength,
@@ -116,8 +126,14 @@ func (n *Node) serveHTTP2(rw http.ResponseWriter, hr *http.Request) {
 	}
 	hr.Header.Del("Expect") // net/http sends 100 Continue at the first read
 	w := &http2Writer{d: d, rw: rw, body: body, method: hr.Method, ordinal: ordinal}
-	n.exchange(hr.Context(), d, req, w, ordinal)
-	if w.err != nil {
+	switch {
+	case strings.ContainsAny(path, " \t"):
+		// net/http takes it; in a request line of HTTP/1.1 it would end the path.
+		w.err = errors.New(":path holds a space")
+	default:
+		n.exchange(ctx, d, req, w, ordinal)
+	}
+	if w.over() != nil {
 		panic(http.ErrAbortHandler) // resets the stream
 	}
 }
@@ -131,10 +147,28 @@ type http2Writer struct {
 	ordinal int
 	sent    int64
 	err     error
-	wrote   bool
+
+	mu    sync.Mutex // interim responses come from the upstream connection's reader
+	wrote bool       // the final head is out, or none will be
+}
+
+// over is told that the request is over, and why no whole response was sent.
+func (w *http2Writer) over() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.wrote && w.err == nil {
+		w.err = errors.New("no response")
+	}
+	w.wrote = true
+	return w.err
 }
 
 func (w *http2Writer) interim(status int, h http.Header) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wrote {
+		return
+	}
 	copyHeader(w.rw.Header(), h)
 	w.rw.WriteHeader(status)
 	clear(w.rw.Header())
@@ -146,7 +180,9 @@ func (w *http2Writer) respond(r *response) error {
 }
 
 func (w *http2Writer) write(r *response) error {
+	w.mu.Lock()
 	w.wrote = true
+	w.mu.Unlock()
 	h := w.rw.Header()
 	copyHeader(h, r.header)
 	if _, ok := h["Date"]; !ok {
@@ -158,7 +194,7 @@ func (w *http2Writer) write(r *response) error {
 	if r.length >= 0 && r.status >= 200 && r.status != http.StatusNoContent {
 		h.Set("Content-Length", fmt.Sprint(r.length))
 	}
-	if w.d.lastRequest(w.ordinal) || r.closeAfter {
+	if limit := w.d.node.personality().limits().requestsPerConnection; w.d.lastRequest(w.ordinal, limit) || r.closeAfter {
 		h.Set("Connection", "close") // net/http turns this into a GOAWAY
 	}
 	w.rw.WriteHeader(r.status)
@@ -166,6 +202,11 @@ func (w *http2Writer) write(r *response) error {
 		return nil
 	}
 	flush := http.NewResponseController(w.rw)
+	if r.waiting() {
+		if err := flush.Flush(); err != nil {
+			return err
+		}
+	}
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
 	for {
@@ -207,14 +248,15 @@ func copyHeader(to, from http.Header) {
 }
 
 // newHTTP2Client speaks HTTP/2 on an open connection.
-func newHTTP2Client(ctx context.Context, c net.Conn, maxHeader int) (*http.ClientConn, error) {
+func newHTTP2Client(ctx context.Context, c net.Conn, l limits) (*http.ClientConn, error) {
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
 	given := false
 	t := &http.Transport{
 		Protocols:              protocols,
 		DisableCompression:     true,
-		MaxResponseHeaderBytes: int64(maxHeader),
+		MaxResponseHeaderBytes: int64(l.responseHead),
+		IdleConnTimeout:        l.idle,
 		DialContext: func(context.Context, string, string) (net.Conn, error) {
 			if given {
 				return nil, errors.New("one connection only")
@@ -227,7 +269,7 @@ func newHTTP2Client(ctx context.Context, c net.Conn, maxHeader int) (*http.Clien
 }
 
 // http2Request is a request as net/http's client takes it.
-func http2Request(ctx context.Context, r *request, header http.Header) (*http.Request, error) {
+func http2Request(ctx context.Context, r *outgoing, header http.Header) (*http.Request, error) {
 	var body io.Reader
 	if r.body != nil {
 		body = r.body

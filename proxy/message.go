@@ -19,10 +19,27 @@ type request struct {
 	major     int    // 1 or 2
 	minor     int
 	header    http.Header
-	body      io.ReadCloser
-	length    int64 // -1: not known
+	fields    int          // header fields as sent; 0: not counted
+	headBytes int          // size of the head as sent; 0: not known
+	ambiguity string       // what makes the length of the message doubtful; see headReader
+	body      *requestBody // nil: none
+	length    int64        // -1: not known
 	trailer   func() http.Header
 	upgrade   string // "websocket", when the client asks for one
+}
+
+// outgoing is a request as one attempt sends it.
+type outgoing struct {
+	*request
+	body io.ReadCloser // nil: none
+}
+
+// lend gives the request to an attempt. Progress is called as the body is read.
+func (r *request) lend(progress func()) *outgoing {
+	if r.body == nil {
+		return &outgoing{request: r}
+	}
+	return &outgoing{r, r.body.lend(progress)}
 }
 
 // protocol is the form of access logs: "HTTP/1.1", "HTTP/2".
@@ -51,22 +68,41 @@ type response struct {
 	length  int64 // -1: not known
 	trailer func() http.Header
 	// tunnel is the upstream connection after 101.
-	tunnel io.ReadWriteCloser
+	tunnel *upstreamTunnel
 	// closeAfter asks that the connection is not used again.
 	closeAfter bool
+	// ready tells whether some of the body is here already; nil: all of it is.
+	ready func() bool
 }
+
+// waiting tells that the head should not be kept back until a part of the body
+// comes: it may be long, or the client's own next part may wait for the head.
+func (r *response) waiting() bool { return r.length != 0 && r.ready != nil && !r.ready() }
 
 // localReply is a response of the node's own.
 func localReply(status int, contentType, body string) *response {
 	r := &response{
 		status: status, header: http.Header{},
-		body: io.NopCloser(strings.NewReader(body)), length: int64(len(body)),
+		body: &text{body}, length: int64(len(body)),
 	}
 	if contentType != "" {
 		r.header.Set("Content-Type", contentType)
 	}
 	return r
 }
+
+// text is a body that is here whole: its end comes with the last bytes.
+type text struct{ rest string }
+
+func (t *text) Read(p []byte) (int, error) {
+	n := copy(p, t.rest)
+	if t.rest = t.rest[n:]; t.rest == "" {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (*text) Close() error { return nil }
 
 // hopHeaders belong to one connection (RFC 9110 section 7.6.1).
 var hopHeaders = []string{

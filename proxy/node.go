@@ -14,14 +14,14 @@ import (
 
 // Node is one running proxy: an edge, a gateway or a sidecar.
 type Node struct {
-	name        string
-	kind        plan.Kind
-	env         Env
-	ids         *passport.IDs
-	personality personality
+	name string
+	kind plan.Kind
+	env  Env
+	ids  *passport.IDs
 
-	state atomic.Pointer[state]
-	http2 *http2Server
+	state    atomic.Pointer[state]
+	applying sync.Mutex // one change of state at a time
+	http2    *http2Server
 
 	mu      sync.Mutex
 	closing bool
@@ -44,38 +44,51 @@ func NewNode(p plan.Node, env Env) (*Node, error) {
 		ids:   passport.NewIDs(p.Name),
 		conns: map[*downstream]struct{}{},
 	}
-	var err error
-	if n.personality, err = newPersonality(p); err != nil {
+	n.background, n.stop = context.WithCancel(context.Background())
+	st, err := newState(n, p, nil)
+	if err != nil {
 		return nil, err
 	}
-	n.background, n.stop = context.WithCancel(context.Background())
+	n.state.Store(st)
 	n.http2 = newHTTP2Server(n)
-	return n, n.Apply(p)
+	st.start()
+	return n, nil
 }
 
 // Name is the node's name in the plan.
 func (n *Node) Name() string { return n.name }
 
+// personality is that of the plan in force.
+func (n *Node) personality() personality { return n.state.Load().personality }
+
 // Apply puts a new plan into force. Routes, clusters and endpoints count from
 // the next request on, on open connections too. A filter chain whose match or
 // TLS changed is replaced: its idle connections are closed, busy ones after
-// the running request. On an error nothing has changed.
+// the running request, and what was already on its way is answered by the plan
+// that the connection was made for. On an error nothing has changed.
 func (n *Node) Apply(p plan.Node) error {
+	n.applying.Lock()
+	defer n.applying.Unlock()
 	old := n.state.Load()
 	next, err := newState(n, p, old)
 	if err != nil {
 		return err
 	}
-	pers, err := newPersonality(p)
-	if err != nil {
-		return err
-	}
 	n.mu.Lock()
-	n.personality = pers
+	if n.closing {
+		n.mu.Unlock()
+		return net.ErrClosed
+	}
+	for c := range old.chains {
+		if next.chains[c] == nil {
+			c.final.Store(old)
+		}
+	}
 	n.state.Store(next)
+	next.start()
 	var gone []*downstream
 	for d := range n.conns {
-		if c := d.chain.Load(); c != nil && !next.chains[c] {
+		if c := d.chain.Load(); c != nil && next.chains[c] == nil {
 			gone = append(gone, d)
 		}
 	}
@@ -83,9 +96,7 @@ func (n *Node) Apply(p plan.Node) error {
 	for _, d := range gone {
 		d.drain()
 	}
-	if old != nil {
-		old.release(next)
-	}
+	old.release(next)
 	return nil
 }
 
@@ -164,7 +175,7 @@ func (n *Node) Close(ctx context.Context) error {
 	n.mu.Unlock()
 	n.stop()
 	for _, d := range conns {
-		d.drain()
+		d.shut()
 	}
 	done := make(chan struct{})
 	go func() { n.serving.Wait(); close(done) }()

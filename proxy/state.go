@@ -11,11 +11,13 @@ import (
 // state is a plan in force, made ready for fast look-ups. It never changes;
 // what outlives a plan (pools, health, TLS sessions) is carried over.
 type state struct {
-	plan      plan.Node
-	listeners map[portKey]*listener
-	chains    map[*chain]bool
-	routes    map[string]*routeTable
-	clusters  map[string]*cluster
+	plan        plan.Node
+	personality personality
+	listeners   map[portKey]*listener
+	// chains gives to each filter chain in force what the plan says of it.
+	chains   map[*chain]*plan.FilterChain
+	routes   map[string]*routeTable
+	clusters map[string]*cluster
 }
 
 // portKey tells the listeners of a node apart.
@@ -37,17 +39,25 @@ type chain struct {
 	key  string
 	plan plan.FilterChain // as of the plan that made it: match and TLS
 	tls  *serverTLS       // nil: nothing is terminated
-	// now is the same chain in the current plan: name, routes, cluster.
-	now atomic.Pointer[plan.FilterChain]
+	// final is the last state that had the chain; nil while it is in force. What
+	// still comes on its connections is served by that.
+	final atomic.Pointer[state]
 }
+
+// raw tells that the chain carries bytes and no requests.
+func (c *chain) raw() bool { return c.plan.Routes == "" }
 
 func newState(n *Node, p plan.Node, old *state) (*state, error) {
 	s := &state{
 		plan:      p,
 		listeners: map[portKey]*listener{},
-		chains:    map[*chain]bool{},
+		chains:    map[*chain]*plan.FilterChain{},
 		routes:    map[string]*routeTable{},
 		clusters:  map[string]*cluster{},
+	}
+	var err error
+	if s.personality, err = newPersonality(p); err != nil {
+		return nil, err
 	}
 	for _, lp := range p.Listeners {
 		l := &listener{plan: lp, inspect: lp.InspectTLS}
@@ -75,9 +85,8 @@ func newState(n *Node, p plan.Node, old *state) (*state, error) {
 					}
 				}
 			}
-			c.now.Store(&fc)
 			l.chains = append(l.chains, c)
-			s.chains[c] = true
+			s.chains[c] = &fc
 			l.inspect = l.inspect || fc.TLS != nil
 			l.sniff = l.sniff || (fc.Match.TransportProtocol != "tls" && len(fc.Match.ApplicationProtocols) > 0)
 		}
@@ -99,10 +108,15 @@ func newState(n *Node, p plan.Node, old *state) (*state, error) {
 		}
 		s.clusters[cp.Name] = c
 	}
+	return s, nil
+}
+
+// start begins the probing of what is new. The node's Close waits for it, so
+// it is called only while the node is not closing.
+func (s *state) start() {
 	for _, c := range s.clusters {
 		c.start()
 	}
-	return s, nil
 }
 
 // chainKey is what makes a filter chain another one when it changes.

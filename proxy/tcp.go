@@ -11,39 +11,36 @@ import (
 	"hoplab.dev/passport"
 )
 
-// drainTCP is how long raw TCP goes on after its filter chain was replaced.
-// Envoy drains for 600 s by default and istiod's agent for 45 s (drainDuration);
-// a scenario on one machine does not wait so long.
-const drainTCP = 2 * time.Second
-
 // serveTCP carries all bytes to the cluster: Envoy's tcp_proxy.
 func (d *downstream) serveTCP(name string) {
-	st := d.node.state.Load()
-	cl := st.clusters[name]
+	if _, ok := d.begin(); !ok {
+		return
+	}
+	defer d.done()
+	cl := d.state().clusters[name]
 	if cl == nil {
 		d.ended("NC", "cluster_not_found", "no cluster "+name)
-		d.end.Log = d.node.personality.connectionLog(d)
+		d.end.Log = d.node.personality().connectionLog(d)
 		return
 	}
 	e := cl.pick(nil)
 	if e == nil {
 		d.ended("UH", "no_healthy_upstream", "cluster "+name+" has no endpoint")
-		d.end.Log = d.node.personality.connectionLog(d)
-		return
-	}
-	u, fail := e.dial(d.ctx, d.end.ID)
-	if fail != nil {
-		d.ended(fail.flag, fail.detail, fail.message)
-		d.end.Log = d.node.personality.connectionLog(d)
+		d.end.Log = d.node.personality().connectionLog(d)
 		return
 	}
 	d.mu.Lock()
-	d.running++
 	d.end.Chose = append(d.end.Chose, e.choices(cl)...)
 	d.mu.Unlock()
+	u, fail := e.dial(d.ctx, d.end.ID)
+	if fail != nil {
+		d.ended(fail.flag, fail.details(), fail.message)
+		d.end.Log = d.node.personality().connectionLog(d)
+		return
+	}
 	d.node.env.Sink.Conn(d.end)
 	pipe(d.ctx, d.stream, u.stream)
-	d.end.Log = d.node.personality.connectionLog(d)
+	d.end.Log = d.node.personality().connectionLog(d)
 	u.close(nil)
 }
 
@@ -78,16 +75,13 @@ func pipe(ctx context.Context, a net.Conn, b io.ReadWriteCloser) {
 // closeWrite sends the end of one way; false where that cannot be told apart
 // from the end of both.
 func closeWrite(c io.ReadWriteCloser) bool {
-	if b, ok := c.(*bufferedConn); ok {
-		c = b.Conn
-	}
 	h, ok := c.(interface{ CloseWrite() error })
 	return ok && h.CloseWrite() == nil
 }
 
 // choices tells what was chosen, for a passport.
 func (e *endpoint) choices(cl *cluster) []passport.Choice {
-	what := e.cluster.node.personality.clusterWord()
+	what := e.cluster.node.personality().clusterWord()
 	return []passport.Choice{
 		{What: what, Name: cl.plan.Name, Because: cl.plan.Because, Source: cl.plan.Source.String()},
 		{What: "endpoint", Name: e.name(), Because: e.why(cl)},

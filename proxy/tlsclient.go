@@ -35,9 +35,14 @@ func (c *clientTLS) config(ctx context.Context) (*tls.Config, error) {
 			return nil, err
 		}
 	}
+	if c.plan.Certificate != "" { // missing: a failure of its own, before any byte is sent
+		if _, err := c.node.env.Certificates.Certificate(ctx, c.plan.Certificate); err != nil {
+			return nil, err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cached != nil && c.trust == trust {
+	if c.cached != nil && c.trust.Equal(trust) {
 		return c.cached, nil
 	}
 	config := &tls.Config{
@@ -49,7 +54,7 @@ func (c *clientTLS) config(ctx context.Context) (*tls.Config, error) {
 		NextProtos:         c.plan.ALPN,
 		// Envoy keeps one session per cluster (max_session_keys 1). Of an ALB
 		// toward its targets nothing is known: it does full handshakes here.
-		ClientSessionCache: c.node.personality.sessionCache(),
+		ClientSessionCache: c.node.personality().sessionCache(),
 	}
 	if err := setParameters(config, c.plan.TLSParameters); err != nil {
 		return nil, err

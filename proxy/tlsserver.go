@@ -76,7 +76,7 @@ func (s *serverTLS) config(ctx context.Context, hello *clientHello) (*tls.Config
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.without == nil || s.trust != trust {
+	if s.without == nil || !s.trust.Equal(trust) { // a bundle is made anew at each look-up
 		c := &tls.Config{GetCertificate: s.choose, VerifyConnection: s.verify}
 		if err := setParameters(c, s.plan.TLSParameters); err != nil {
 			return nil, err

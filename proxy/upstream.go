@@ -9,9 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/http/httputil"
 	"net/textproto"
-	"strconv"
 	"sync"
 	"time"
 
@@ -23,16 +21,17 @@ import (
 type upstream struct {
 	endpoint *endpoint
 	raw      *conn
-	stream   net.Conn // raw, or TLS over it
+	stream   net.Conn    // raw, or TLS over it
+	head     *headReader // HTTP/1.1, under br
 	br       *bufio.Reader
+	bw       *bufio.Writer
 	h2       *http.ClientConn
 	expire   *time.Timer // closes it when idle too long
 
 	mu       sync.Mutex
 	end      passport.ConnEnd
-	requests int
-	running  int
-	pooled   bool // HTTP/2: in endpoint.shared
+	requests int  // begun
+	running  int  // that hold it
 	retired  bool // closes with its last request
 	once     sync.Once
 }
@@ -142,16 +141,20 @@ func (e *endpoint) connect(ctx context.Context) (*upstream, *failure) {
 	if f != nil {
 		return nil, f
 	}
+	u.hold()
+	limits := e.cluster.node.personality().limits()
 	if !u.speaksHTTP2() {
-		u.br = bufio.NewReaderSize(u.stream, 8<<10)
+		u.head = &headReader{r: u.stream, limit: limits.responseHead}
+		u.br = bufio.NewReaderSize(u.head, 8<<10)
+		u.bw = bufio.NewWriterSize(u.stream, 8<<10)
 		return u, nil
 	}
-	h2, err := newHTTP2Client(ctx, u.stream, e.cluster.node.personality.limits().responseHead)
+	h2, err := newHTTP2Client(ctx, u.stream, limits)
 	if err == nil {
 		err = h2.Reserve()
 	}
 	if err != nil {
-		u.close(nil)
+		u.done(false)
 		return nil, &failure{kind: terminated, flag: "UC", detail: "upstream_reset_before_response_started{protocol_error}", message: err.Error(), conn: &u.end}
 	}
 	u.h2 = h2
@@ -159,13 +162,19 @@ func (e *endpoint) connect(ctx context.Context) (*upstream, *failure) {
 	return u, nil
 }
 
+// hold keeps the connection from being closed as idle, until done.
+func (u *upstream) hold() {
+	u.endpoint.active.Add(1)
+	u.mu.Lock()
+	u.running++
+	u.mu.Unlock()
+}
+
 // begin counts a request on the connection.
 func (u *upstream) begin() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.requests++
-	u.running++
-	u.endpoint.active.Add(1)
 	return u.requests
 }
 
@@ -175,12 +184,12 @@ func (u *upstream) done(reusable bool) {
 	u.endpoint.active.Add(-1)
 	u.mu.Lock()
 	u.running--
-	last := u.running == 0 && (u.retired || !u.pooled)
+	last := u.running == 0 && u.retired
 	u.mu.Unlock()
 	switch {
 	case u.h2 == nil && reusable:
 		u.endpoint.put(u)
-	case u.h2 == nil || last:
+	case u.h2 == nil, last:
 		u.close(nil)
 	}
 }
@@ -218,14 +227,14 @@ func (u *upstream) alive() bool { return u.br.Buffered() == 0 && stillOpen(u.raw
 
 // roundTrip sends one request and reads the head of its response. Interim
 // responses go to interim.
-func (u *upstream) roundTrip(ctx context.Context, r *request, header http.Header, interim func(int, http.Header)) (*response, error) {
+func (u *upstream) roundTrip(ctx context.Context, r *outgoing, header http.Header, interim func(int, http.Header)) (*response, error) {
 	if u.h2 != nil {
 		return u.roundTripHTTP2(ctx, r, header, interim)
 	}
 	return u.roundTripHTTP1(ctx, r, header, interim)
 }
 
-func (u *upstream) roundTripHTTP2(ctx context.Context, r *request, header http.Header, interim func(int, http.Header)) (*response, error) {
+func (u *upstream) roundTripHTTP2(ctx context.Context, r *outgoing, header http.Header, interim func(int, http.Header)) (*response, error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 			if code != http.StatusContinue { // that one is between this node and upstream
@@ -241,12 +250,19 @@ func (u *upstream) roundTripHTTP2(ctx context.Context, r *request, header http.H
 	}
 	res, err := u.h2.RoundTrip(hr)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, err
+	}
+	if res.StatusCode == http.StatusNotModified && res.Header["Content-Length"] == nil {
+		res.ContentLength = -1
 	}
 	return &response{
 		status: res.StatusCode, header: res.Header, length: res.ContentLength,
 		body:    &sharedBody{res.Body, u},
 		trailer: func() http.Header { return res.Trailer },
+		ready:   func() bool { return false }, // net/http does not tell
 	}, nil
 }
 
@@ -260,167 +276,4 @@ func (b *sharedBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.u.done(true)
 	return err
-}
-
-func (u *upstream) roundTripHTTP1(ctx context.Context, r *request, header http.Header, interim func(int, http.Header)) (*response, error) {
-	stop := context.AfterFunc(ctx, func() { _ = u.raw.SetDeadline(past) })
-	sent := u.send(r, header)
-	for {
-		res, err := http.ReadResponse(u.br, &http.Request{Method: r.method})
-		if err != nil {
-			stop()
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
-			return nil, err
-		}
-		if res.StatusCode == http.StatusContinue {
-			continue
-		}
-		if res.StatusCode >= 100 && res.StatusCode < 200 && res.StatusCode != http.StatusSwitchingProtocols {
-			interim(res.StatusCode, res.Header)
-			continue
-		}
-		out := &response{status: res.StatusCode, header: res.Header, length: res.ContentLength, trailer: func() http.Header { return res.Trailer }}
-		if _, reason, ok := cutStatus(res.Status); ok {
-			out.reason = reason
-		}
-		if res.StatusCode == http.StatusSwitchingProtocols {
-			out.tunnel = &upstreamTunnel{bufferedConn{Conn: u.stream, r: u.br}, func() { stop(); u.done(false) }}
-			return out, nil
-		}
-		out.body = &upstreamBody{ReadCloser: res.Body, u: u, stop: stop, sent: sent, keep: !res.Close}
-		return out, nil
-	}
-}
-
-func cutStatus(status string) (code, reason string, ok bool) {
-	if len(status) < 4 {
-		return status, "", false
-	}
-	return status[:3], status[4:], true
-}
-
-// send writes the request; its body, where it has one, beside the reading of
-// the response. The channel is closed when all was sent; it yields false when
-// the rest cannot be.
-func (u *upstream) send(r *request, header http.Header) <-chan bool {
-	name := u.endpoint.cluster.node.personality.headerName
-	bw := bufio.NewWriterSize(u.stream, 8<<10)
-	_, _ = bw.WriteString(r.method + " " + r.path + " HTTP/1.1\r\n")
-	writeField(bw, name("Host"), r.authority)
-	writeHeader(bw, header, name)
-	sent := make(chan bool, 1)
-	switch {
-	case r.body == nil:
-		if r.method == http.MethodPost || r.method == http.MethodPut || r.method == http.MethodPatch {
-			writeField(bw, name("Content-Length"), "0")
-		}
-	case r.length >= 0:
-		writeField(bw, name("Content-Length"), strconv.FormatInt(r.length, 10))
-	default:
-		writeField(bw, name("Transfer-Encoding"), "chunked")
-		if r.trailer != nil {
-			for k := range r.trailer() {
-				writeField(bw, name("Trailer"), k)
-			}
-		}
-	}
-	if r.upgrade != "" {
-		writeField(bw, name("Connection"), "Upgrade")
-		writeField(bw, name("Upgrade"), r.upgrade)
-	}
-	_, _ = bw.WriteString("\r\n")
-	if r.body == nil {
-		sent <- bw.Flush() == nil
-		return sent
-	}
-	go func() { sent <- sendBody(bw, r, name) == nil }()
-	return sent
-}
-
-func sendBody(bw *bufio.Writer, r *request, name func(string) string) error {
-	if err := bw.Flush(); err != nil {
-		return err
-	}
-	var out io.Writer = bw
-	chunked := r.length < 0
-	if chunked {
-		out = httputil.NewChunkedWriter(bw)
-	}
-	buf := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buf)
-	for {
-		n, readErr := r.body.Read(*buf)
-		if n > 0 {
-			if _, err := out.Write((*buf)[:n]); err != nil {
-				return err
-			}
-			if err := bw.Flush(); err != nil {
-				return err
-			}
-		}
-		if readErr == io.EOF {
-			break
-		}
-		if readErr != nil {
-			return readErr
-		}
-	}
-	if chunked {
-		_, _ = bw.WriteString("0\r\n")
-		if r.trailer != nil {
-			writeHeader(bw, r.trailer(), name)
-		}
-		_, _ = bw.WriteString("\r\n")
-	}
-	return bw.Flush()
-}
-
-// upstreamBody gives the connection back when the body is at its end.
-type upstreamBody struct {
-	io.ReadCloser
-	u    *upstream
-	stop func() bool
-	sent <-chan bool
-	keep bool
-	eof  bool
-}
-
-func (b *upstreamBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.eof = b.eof || err == io.EOF
-	return n, err
-}
-
-// Close decides about the connection: it is kept when everything of this
-// request was sent and everything of its response was read.
-func (b *upstreamBody) Close() error {
-	b.eof = b.eof || b.ReadCloser == http.NoBody
-	whole := false
-	select {
-	case whole = <-b.sent:
-	default: // still sending
-	}
-	b.u.done(b.stop() && b.keep && b.eof && whole && b.u.br.Buffered() == 0)
-	return nil
-}
-
-// upstreamTunnel is an upstream connection after 101.
-type upstreamTunnel struct {
-	bufferedConn
-	over func()
-}
-
-func (t *upstreamTunnel) Close() error {
-	err := t.bufferedConn.Close()
-	t.over()
-	return err
-}
-
-func (t *upstreamTunnel) CloseWrite() error {
-	if h, ok := t.bufferedConn.Conn.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }

@@ -27,9 +27,9 @@ type addresses struct {
 	closed *heldPort    // bound and not listening: a connection is refused
 
 	mu      sync.Mutex
-	pods    map[string]int             // index of a pod's address
-	bound   map[socketKey]net.Listener // open sockets
-	cluster sync.Map                   // real host:port -> the cluster's host:port
+	pods    map[string]int        // index of a pod's address
+	bound   map[socketKey]*socket // open sockets
+	cluster sync.Map              // real host:port -> the cluster's host:port
 }
 
 // socketKey is a port of a pod, on one of its addresses.
@@ -65,7 +65,7 @@ const clientIndex = 0
 const inboundSource = "127.0.0.6"
 
 func newAddresses(shared bool) (*addresses, error) {
-	a := &addresses{shared: shared, pods: map[string]int{}, bound: map[socketKey]net.Listener{}}
+	a := &addresses{shared: shared, pods: map[string]int{}, bound: map[socketKey]*socket{}}
 	var err error
 	if a.closed, err = holdPort(); err != nil {
 		return nil, err
@@ -109,40 +109,45 @@ func (a *addresses) ip(pod string, w where) netip.Addr {
 
 // listen binds a port of a pod: the cluster's own where it may, else 20000
 // more, else any.
-func (a *addresses) listen(key socketKey) (net.Listener, error) {
+func (a *addresses) listen(key socketKey) error {
 	ip := a.ip(key.pod, key.where)
 	ports := []int{key.port, 20000 + key.port, 0}
 	if a.shared {
 		ports = []int{0}
 	}
-	var l net.Listener
+	var l *socket
 	var err error
 	for _, port := range ports {
 		if port > 65535 {
 			continue
 		}
-		l, err = net.Listen("tcp4", netip.AddrPortFrom(ip, uint16(port)).String())
+		l, err = open(netip.AddrPortFrom(ip, uint16(port)).String())
 		if err == nil || !(errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, os.ErrPermission)) {
 			break
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("port %d of %s: %w", key.port, key.pod, err)
+		return fmt.Errorf("port %d of %s: %w", key.port, key.pod, err)
 	}
 	a.mu.Lock()
 	a.bound[key] = l
 	a.mu.Unlock()
 	a.cluster.Store(l.Addr().String(), net.JoinHostPort(ip.String(), strconv.Itoa(key.port)))
-	return l, nil
+	return nil
 }
 
-// release closes the socket of a port.
-func (a *addresses) release(key socketKey) {
+// keep closes the sockets of all ports but those that are wanted.
+func (a *addresses) keep(wanted map[socketKey]bool) {
 	a.mu.Lock()
-	l := a.bound[key]
-	delete(a.bound, key)
+	var gone []*socket
+	for key, l := range a.bound {
+		if !wanted[key] {
+			gone = append(gone, l)
+			delete(a.bound, key)
+		}
+	}
 	a.mu.Unlock()
-	if l != nil {
+	for _, l := range gone {
 		a.cluster.Delete(l.Addr().String())
 		_ = l.Close()
 	}
@@ -182,12 +187,12 @@ func (a *addresses) has(key socketKey) bool {
 	return a.bound[key] != nil
 }
 
-// take gives the listener of a bound port, to serve on.
-func (a *addresses) take(key socketKey) (net.Listener, error) {
+// take gives a seat on a bound port.
+func (a *addresses) take(key socketKey) (*seat, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l := a.bound[key]; l != nil {
-		return l, nil
+		return l.seat(), nil
 	}
 	return nil, fmt.Errorf("port %d of %s is not bound", key.port, key.pod)
 }
@@ -216,13 +221,7 @@ func (a *addresses) dial(ctx context.Context, pod string, to plan.Address) (net.
 }
 
 func (a *addresses) close() {
-	a.mu.Lock()
-	bound := a.bound
-	a.bound = map[socketKey]net.Listener{}
-	a.mu.Unlock()
-	for _, l := range bound {
-		_ = l.Close()
-	}
+	a.keep(nil)
 	if a.claim != nil {
 		_ = a.claim.Close()
 	}

@@ -44,7 +44,7 @@ func (t *Testbed) Status(context.Context) (control.Status, error) {
 		s.Nodes = append(s.Nodes, out)
 	}
 	for _, p := range t.published {
-		s.Published = append(s.Published, control.Published{Node: p.node, Port: p.port, Addr: p.listener.Addr().String()})
+		s.Published = append(s.Published, control.Published{Node: p.node, Port: p.port, Addr: p.socket.Addr().String()})
 	}
 	for _, h := range t.plan.Hosts {
 		if !slices.Contains(s.Hosts, h.Name) {
@@ -192,9 +192,13 @@ func (t *Testbed) Certs(ctx context.Context) (control.Certs, error) {
 	for _, n := range nodes {
 		name := n.plan.Name
 		c := control.Certificate{Name: name, PresentedBy: []string{name}, PresentedTo: to[name]}
-		if cert, err := n.workload.Certificate(ctx); err != nil {
+		cert, err := n.workload.Certificate(ctx)
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			c.Problem = "being made"
+		case err != nil:
 			c.Problem = err.Error()
-		} else {
+		default:
 			c.Certificate = passport.Describe(cert.Leaf)
 		}
 		out.Certificates = append(out.Certificates, c)

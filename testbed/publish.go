@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,15 @@ type PublishPort struct {
 	Node  string // "" is any
 	Port  int    // the cluster's
 	Local int
+}
+
+// String is the form that ParsePublish reads.
+func (p PublishPort) String() string {
+	name := ""
+	if p.Node != "" {
+		name = p.Node + ":"
+	}
+	return fmt.Sprintf("%s%d=%d", name, p.Port, p.Local)
 }
 
 // ParsePublish reads [NAME:]PORT=LOCALPORT.
@@ -46,27 +56,32 @@ func ParsePublish(s string) (PublishPort, error) {
 
 // published is a port of a node on 127.0.0.1.
 type published struct {
-	node     string
-	port     int // the cluster's
-	local    int // asked for; 0: any
-	listener net.Listener
+	node   string
+	port   int // the cluster's
+	local  int // asked for; 0: any
+	socket *socket
+	server *node // who serves it
+	seat   *seat
 }
 
-// ErrPortTaken is a local port that somebody else has.
-var ErrPortTaken = errors.New("port taken")
+// ErrPublish is a wish of Publish that cannot be met: no such port, or one
+// that somebody else has.
+var ErrPublish = errors.New("cannot be published")
 
 // publications is a change of what is published, until it is put into force.
 type publications struct {
-	testbed     *Testbed
-	next, fresh []published
+	testbed *Testbed
+	next    []*published
+	fresh   []*socket
 }
 
 // wanted lists what a plan publishes: port N below 1000 on 8000+N, others as
-// they are; a second edge on the same port 1000 higher.
-func (o *Publish) wanted(p *plan.Plan) ([]published, error) {
-	var out []published
+// they are; a second edge on the same port 1000 higher. A wish that names the
+// node goes before one that does not.
+func (o *Publish) wanted(p *plan.Plan) ([]*published, error) {
+	var out []*published
 	used := map[int]int{} // cluster port -> how many nodes have it so far
-	rules := map[int]bool{}
+	met := map[PublishPort]bool{}
 	for _, n := range p.Outermost() {
 		for _, l := range n.Listeners {
 			if l.Outbound {
@@ -81,90 +96,125 @@ func (o *Publish) wanted(p *plan.Plan) ([]published, error) {
 					local = 8000 + port
 				}
 				local += 1000 * used[port]
-				used[port]++
 				if o.Auto {
 					local = 0
 				}
-				for i, r := range o.Ports {
-					if r.Port == port && (r.Node == "" || r.Node == n.Name) {
-						local, rules[i] = r.Local, true
+				for _, wish := range o.Ports {
+					if wish.Port == port && wish.Node == "" {
+						met[wish] = true
+						if local = wish.Local; local != 0 {
+							local += 1000 * used[port]
+						}
 					}
 				}
-				out = append(out, published{node: n.Name, port: port, local: local})
+				for _, wish := range o.Ports {
+					if wish.Port == port && wish.Node == n.Name {
+						local, met[wish] = wish.Local, true
+					}
+				}
+				used[port]++
+				out = append(out, &published{node: n.Name, port: port, local: local})
 			}
 		}
 	}
-	for i, r := range o.Ports {
-		if !rules[i] {
-			return nil, fmt.Errorf("--publish %d=%d: no node that clients reach listens on port %d", r.Port, r.Local, r.Port)
+	var has []string
+	byLocal := map[int]*published{}
+	for _, w := range out {
+		has = append(has, fmt.Sprintf("%s:%d", w.node, w.port))
+		if other := byLocal[w.local]; other != nil && w.local != 0 {
+			return nil, fmt.Errorf("%w: 127.0.0.1:%d is to be port %d of %s and port %d of %s", ErrPublish, w.local, other.port, other.node, w.port, w.node)
+		}
+		byLocal[w.local] = w
+		if w.local > 65535 {
+			return nil, fmt.Errorf("%w: port %d of %s would be %d", ErrPublish, w.port, w.node, w.local)
+		}
+	}
+	for _, wish := range o.Ports {
+		if !met[wish] {
+			return nil, fmt.Errorf("%s %w: there are %s", wish, ErrPublish, strings.Join(has, ", "))
 		}
 	}
 	return out, nil
 }
 
-// publish binds what a plan publishes and is not bound yet.
+// publish binds what a plan publishes and is not bound yet. A local port that
+// is ours already stays bound, whichever node has it then.
 func (t *Testbed) publish(p *plan.Plan) (*publications, error) {
 	out := &publications{testbed: t}
 	if t.options.Publish == nil {
 		return out, nil
 	}
-	wanted, err := t.options.Publish.wanted(p)
-	if err != nil {
+	var err error
+	if out.next, err = t.options.Publish.wanted(p); err != nil {
 		return nil, err
 	}
 	t.mu.RLock()
 	current := t.published
 	t.mu.RUnlock()
-	for _, w := range wanted {
+	for _, w := range out.next {
 		for _, c := range current {
-			if c.node == w.node && c.port == w.port && c.local == w.local {
-				w.listener = c.listener
+			if c.local == w.local && (w.local != 0 || c.node == w.node && c.port == w.port) {
+				w.socket = c.socket
 			}
 		}
-		if w.listener == nil {
-			w.listener, err = net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(w.local)))
-			if err != nil {
-				out.undo()
-				if errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), "Only one usage") {
-					return nil, fmt.Errorf("127.0.0.1:%d, for port %d of %s: %w%s", w.local, w.port, w.node, ErrPortTaken, portOwner(w.local))
-				}
-				return nil, err
-			}
-			out.fresh = append(out.fresh, w)
+		if w.socket != nil {
+			continue
 		}
-		out.next = append(out.next, w)
+		w.socket, err = open(net.JoinHostPort("127.0.0.1", strconv.Itoa(w.local)))
+		if err != nil {
+			out.undo()
+			return nil, fmt.Errorf("127.0.0.1:%d, for port %d of %s, %w: %s", w.local, w.port, w.node, ErrPublish, whyNot(err, w.local))
+		}
+		out.fresh = append(out.fresh, w.socket)
 	}
 	return out, nil
 }
 
+// whyNot tells in few words why a port could not be bound.
+func whyNot(err error, port int) string {
+	var number syscall.Errno
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE), strings.Contains(err.Error(), "Only one usage"): // Windows
+		return "the port is taken" + portOwner(port)
+	case errors.As(err, &number):
+		return number.Error()
+	}
+	return err.Error()
+}
+
 func (p *publications) undo() {
-	for _, f := range p.fresh {
-		_ = f.listener.Close()
+	for _, s := range p.fresh {
+		_ = s.Close()
 	}
 }
 
-// commit serves what is new and closes what is no more published.
+// commit has the nodes of the plan in force serve what is published, and
+// closes what is published no more.
 func (p *publications) commit() {
 	t := p.testbed
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, old := range t.published {
-		kept := false
-		for _, n := range p.next {
-			kept = kept || n.listener == old.listener
-		}
-		if !kept {
-			_ = old.listener.Close()
-		}
-	}
+	old := t.published
 	t.published = p.next
-	for _, f := range p.fresh {
-		n := t.nodes[f.node]
-		t.serving.Add(1)
-		go func() {
-			defer t.serving.Done()
-			_ = n.proxy.Serve(f.listener, f.port, false)
-		}()
+	for _, was := range old {
+		i := slices.IndexFunc(p.next, func(n *published) bool { return n.socket == was.socket })
+		if i < 0 {
+			_ = was.seat.Close()
+			_ = was.socket.Close()
+			continue
+		}
+		next := p.next[i]
+		if next.port == was.port && was.server == t.nodes[next.node] {
+			next.server, next.seat = was.server, was.seat
+			continue
+		}
+		_ = was.seat.Close()
+	}
+	for _, n := range p.next {
+		if n.seat == nil {
+			n.server, n.seat = t.nodes[n.node], n.socket.seat()
+			t.serve(n.server, n.seat, n.port, false)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 
 	"hoplab.dev/plan"
 	"hoplab.dev/proxy"
@@ -40,8 +43,11 @@ func refuse(hint, format string, args ...any) error {
 // question finds out whom a request goes to, and how.
 func (t *Testbed) question(r control.TraceRequest) (*question, error) {
 	u, err := url.Parse(r.URL)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, refuse("https://HOST/PATH", "%q is no absolute http or https URL", r.URL)
+	}
+	if u.Scheme == "http" && (r.TLSMax != "" || len(r.CertPEM)+len(r.KeyPEM) > 0) {
+		return nil, refuse("https://"+u.Host+u.RequestURI(), "%q: without TLS there is no version and no client certificate", r.URL)
 	}
 	port := 80
 	if u.Scheme == "https" {
@@ -54,15 +60,26 @@ func (t *Testbed) question(r control.TraceRequest) (*question, error) {
 	}
 	header := http.Header{}
 	host := u.Host
-	if h, p, err := net.SplitHostPort(u.Host); err == nil && (u.Scheme == "https" && p == "443" || u.Scheme == "http" && p == "80") {
-		host = h // a default port is not said
+	if p := u.Port(); u.Scheme == "https" && p == "443" || u.Scheme == "http" && p == "80" {
+		host = strings.TrimSuffix(u.Host, ":"+p) // a default port is not said
 	}
 	for _, h := range r.Headers {
+		if !httpguts.ValidHeaderFieldName(h[0]) || !httpguts.ValidHeaderFieldValue(h[1]) {
+			return nil, refuse("NAME: VALUE, of printable characters", "no request can have the header %q", h[0]+": "+h[1])
+		}
 		if strings.EqualFold(h[0], "Host") {
 			host = h[1]
 			continue
 		}
 		header.Add(h[0], h[1])
+	}
+	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) { // RFC 9110, 9.1: a token too
+		return nil, refuse("GET, POST ...", "no request can have the method %q", r.Method)
+	}
+	if u.User != nil && header.Get("Authorization") == "" {
+		password, _ := u.User.Password()
+		basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+		header.Set("Authorization", "Basic "+basic)
 	}
 	if header.Get("User-Agent") == "" {
 		header.Set("User-Agent", "hoplab")
@@ -138,7 +155,10 @@ func (q *question) present(r control.TraceRequest) error {
 func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port int) (verify bool, err error) {
 	p := t.Plan()
 	if r.From != "" && r.From != "client" {
-		return false, t.fromPod(q, p, r.From, u.Scheme, u.Hostname(), port)
+		if r.Via != "" {
+			return false, refuse("leave out one of the two", "a pod's request goes where its sidecar sends it: not from %s via %s", r.From, r.Via)
+		}
+		return false, t.fromPod(q, p, strings.TrimPrefix(r.From, "app/"), u.Scheme, u.Hostname(), port)
 	}
 	var n *plan.Node
 	if r.Via != "" {
@@ -184,10 +204,10 @@ func viaPort(n *plan.Node, scheme string, port int) int {
 // fromPod asks as the app in a pod does: through its sidecar's way out where
 // it has one, else straight to a pod of the service.
 func (t *Testbed) fromPod(q *question, p *plan.Plan, pod, scheme, host string, port int) error {
-	namespace, _, ok := strings.Cut(pod, "/")
-	if !ok || !slices.ContainsFunc(p.Pods, func(o plan.Pod) bool { return o.Name == pod }) {
+	if !slices.Contains(podNames(p), pod) {
 		return refuse("one of "+strings.Join(podNames(p), ", "), "there is no pod %q", pod)
 	}
+	namespace, _, _ := strings.Cut(pod, "/")
 	q.from, q.pod = "app/"+pod, pod
 	if scheme == "https" {
 		return refuse("http://SERVICE/: the sidecar does the encrypting", "https from a pod is not supported yet")
@@ -199,7 +219,8 @@ func (t *Testbed) fromPod(q *question, p *plan.Plan, pod, scheme, host string, p
 	if sidecar := p.Node("sidecar/" + pod); sidecar != nil {
 		for _, l := range sidecar.Listeners {
 			if l.Outbound && slices.Contains(l.Ports, port) {
-				q.request.To = plan.Address{Literal: t.addresses.socket(socketKey{pod, port, outboundAddress})}
+				// Private: nobody but the pod sees what goes there.
+				q.request.To = plan.Address{Literal: t.addresses.socket(socketKey{pod, port, outboundAddress}), Private: true}
 				q.request.Peer = sidecar.Name
 				return nil
 			}
@@ -247,7 +268,7 @@ func nodeNames(p *plan.Plan) []string {
 func podNames(p *plan.Plan) []string {
 	var out []string
 	for _, pod := range p.Pods {
-		if strings.Contains(pod.Name, "/") && !strings.HasPrefix(pod.Name, "alb/") {
+		if p.Node(pod.Name) == nil { // a load balancer is no pod
 			out = append(out, pod.Name)
 		}
 	}

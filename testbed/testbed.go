@@ -7,7 +7,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"reflect"
 	"slices"
@@ -49,11 +51,13 @@ type Testbed struct {
 
 	applying sync.Mutex // one change at a time
 
+	closed bool // under applying
+
 	mu        sync.RWMutex
 	plan      *plan.Plan
 	materials *plan.Materials
 	nodes     map[string]*node
-	published []published
+	published []*published
 	serving   sync.WaitGroup
 }
 
@@ -63,8 +67,8 @@ type node struct {
 	proxy    *proxy.Node
 	app      *apps.Server
 	workload *certs.Workload
-	sockets  []socketKey
-	ids      *passport.IDs // of an app
+	keys     string // algorithm of the workload's key
+	seats    map[socketKey]*seat
 }
 
 // Start brings a plan to life. When it returns every socket is bound, every
@@ -114,27 +118,47 @@ func depth(k plan.Kind) int {
 func (t *Testbed) Apply(ctx context.Context, p *plan.Plan, m *plan.Materials) error {
 	t.applying.Lock()
 	defer t.applying.Unlock()
-	var names []string
-	for _, n := range p.Nodes {
-		names = append(names, n.Name)
-	}
-	fresh, err := t.bind(p)
-	if err != nil {
-		return err
-	}
-	undo := func() {
-		for _, key := range fresh {
-			t.addresses.release(key)
-		}
+	if t.closed {
+		return errClosed
 	}
 	publications, err := t.publish(p)
 	if err != nil {
-		undo()
 		return err
 	}
-	if err := t.vault.Update(ctx, m); err != nil {
-		undo()
+	release := t.Hold()
+	defer release()
+	old, oldMaterials := t.plan, t.materials
+	if err := t.enact(ctx, p, m); err != nil {
 		publications.undo()
+		if back := t.enact(context.WithoutCancel(ctx), old, oldMaterials); back != nil {
+			err = fmt.Errorf("%w; and on the way back to the old plan: %w", err, back)
+		}
+		return err
+	}
+	publications.commit()
+	t.firstProbes(ctx)
+	return nil
+}
+
+var errClosed = errors.New("the testbed is closed")
+
+// enact has the nodes do what a plan says. On an error some do and some do not.
+func (t *Testbed) enact(ctx context.Context, p *plan.Plan, m *plan.Materials) error {
+	var names []string
+	wanted := map[socketKey]bool{}
+	for i := range p.Nodes {
+		names = append(names, p.Nodes[i].Name)
+		for _, key := range socketsOf(&p.Nodes[i]) {
+			wanted[key] = true
+			if t.addresses.has(key) {
+				continue
+			}
+			if err := t.addresses.listen(key); err != nil {
+				return fmt.Errorf("%s: %w", p.Nodes[i].Name, err)
+			}
+		}
+	}
+	if err := t.vault.Update(ctx, m); err != nil {
 		return err
 	}
 	t.tokens.Update(names)
@@ -142,18 +166,30 @@ func (t *Testbed) Apply(ctx context.Context, p *plan.Plan, m *plan.Materials) er
 	t.plan, t.materials = p, m
 	t.mu.Unlock()
 
-	release := t.Hold()
-	defer release()
+	var gone []*node
+	defer func() { t.retire(ctx, gone) }()
 	order := slices.Clone(p.Nodes)
 	slices.SortStableFunc(order, func(a, b plan.Node) int { return depth(a.Kind) - depth(b.Kind) })
 	for _, n := range order {
-		if err := t.applyNode(ctx, n); err != nil {
+		replaced, err := t.applyNode(ctx, n)
+		if err != nil {
 			return fmt.Errorf("%s: %w", n.Name, err)
 		}
+		if replaced != nil {
+			gone = append(gone, replaced)
+		}
 	}
-	publications.commit()
-	t.drop(ctx, names)
-	t.firstProbes(ctx)
+	t.mu.Lock()
+	for name, n := range t.nodes {
+		if !slices.Contains(names, name) {
+			gone = append(gone, n)
+			delete(t.nodes, name)
+		}
+	}
+	t.mu.Unlock()
+	t.retire(ctx, gone)
+	gone = nil
+	t.addresses.keep(wanted)
 	return nil
 }
 
@@ -181,97 +217,96 @@ func socketsOf(n *plan.Node) []socketKey {
 	return keys
 }
 
-// bind opens the sockets that a plan needs and that are not open yet.
-func (t *Testbed) bind(p *plan.Plan) (fresh []socketKey, err error) {
-	for i := range p.Nodes {
-		for _, key := range socketsOf(&p.Nodes[i]) {
-			if t.addresses.has(key) {
-				continue
-			}
-			if _, err = t.addresses.listen(key); err != nil {
-				for _, k := range fresh {
-					t.addresses.release(k)
-				}
-				return nil, fmt.Errorf("%s: %w", p.Nodes[i].Name, err)
-			}
-			fresh = append(fresh, key)
-		}
-	}
-	return fresh, nil
-}
-
-// applyNode starts a node, or gives it its new plan.
-func (t *Testbed) applyNode(ctx context.Context, p plan.Node) error {
+// applyNode starts a node, or gives it its new plan. Replaced is the node that
+// accepts no more and is to be stopped, as it cannot become what the plan says.
+func (t *Testbed) applyNode(ctx context.Context, p plan.Node) (replaced *node, err error) {
 	if p.Kind == plan.Client {
-		return nil // made for each request
+		return nil, nil // made for each request
 	}
 	t.mu.RLock()
 	n := t.nodes[p.Name]
 	t.mu.RUnlock()
-	if n != nil && (n.app != nil && !reflect.DeepEqual(n.plan.App, p.App) || n.plan.Identity != p.Identity) {
-		t.stop(ctx, n)
-		n = nil
-	}
-	wanted := socketsOf(&p)
 	switch {
-	case n == nil:
-		n = &node{plan: p}
-		if err := t.startNode(ctx, n); err != nil {
-			return err
+	case n == nil || !n.canBecome(p, t.materials):
+		replaced = n
+		if n, err = t.startNode(ctx, p); err != nil {
+			return nil, err
 		}
 	case n.proxy != nil:
 		if err := n.proxy.Apply(p); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	for _, key := range n.sockets {
+	if replaced != nil {
+		replaced.leave()
+	}
+	wanted := socketsOf(&p)
+	for key, s := range n.seats {
 		if !slices.Contains(wanted, key) {
-			t.addresses.release(key)
+			_ = s.Close()
+			delete(n.seats, key)
 		}
 	}
-	if n.proxy != nil {
-		for _, key := range wanted {
-			if !slices.Contains(n.sockets, key) {
-				t.serve(n, key)
-			}
+	for _, key := range wanted {
+		if n.seats[key] != nil {
+			continue
 		}
+		s, err := t.addresses.take(key)
+		if err != nil {
+			return nil, err
+		}
+		n.seats[key] = s
+		t.serve(n, s, key.port, key.where == outboundAddress)
 	}
 	t.mu.Lock()
-	n.plan, n.sockets = p, wanted
+	n.plan = p
 	t.nodes[p.Name] = n
 	t.mu.Unlock()
-	return nil
+	return replaced, nil
 }
 
-func (t *Testbed) startNode(ctx context.Context, n *node) error {
-	p := n.plan
+// canBecome tells whether a running node can take a plan: a proxy takes any,
+// but the certificate is its own for as long as it lives; an app takes none.
+func (n *node) canBecome(p plan.Node, m *plan.Materials) bool {
+	return (n.app != nil) == (p.App != nil) && reflect.DeepEqual(n.plan.App, p.App) &&
+		n.plan.Identity == p.Identity && (p.Identity == "" || n.keys == m.WorkloadKeyAlgorithm)
+}
+
+// leave gives the node's sockets free for others.
+func (n *node) leave() {
+	for _, s := range n.seats {
+		_ = s.Close()
+	}
+}
+
+// startNode makes a node. An app serves at once, a proxy when it is given seats.
+func (t *Testbed) startNode(ctx context.Context, p plan.Node) (*node, error) {
+	n := &node{plan: p, seats: map[socketKey]*seat{}}
+	var err error
 	if p.App != nil {
-		n.ids = passport.NewIDs(p.Name)
 		var listeners []apps.Listener
 		for _, key := range socketsOf(&p) {
-			l, err := t.addresses.take(key)
-			if err != nil {
-				return err
+			if n.seats[key], err = t.addresses.take(key); err != nil {
+				return nil, err
 			}
-			listeners = append(listeners, apps.Listener{Listener: l, Port: key.port})
+			listeners = append(listeners, apps.Listener{Listener: n.seats[key], Port: key.port})
 		}
-		var err error
-		n.app, err = apps.Serve(context.WithoutCancel(ctx), p, listeners, t.recorder, n.ids)
-		return err
+		n.app, err = apps.Serve(context.WithoutCancel(ctx), p, listeners, t.recorder, passport.NewIDs(p.Name))
+		return n, err
 	}
 	if p.Identity != "" {
 		token, ok := t.tokens.Token(p.Name)
 		if !ok {
-			return fmt.Errorf("no token")
+			return nil, errors.New("no token")
 		}
-		n.workload = certs.NewWorkload(p.Identity, t.materials.WorkloadKeyAlgorithm, func(ctx context.Context, csr []byte) ([]byte, error) {
+		n.keys = t.materials.WorkloadKeyAlgorithm
+		n.workload = certs.NewWorkload(p.Identity, n.keys, func(ctx context.Context, csr []byte) ([]byte, error) {
 			return t.client.Sign(ctx, token, csr)
 		})
 		n.workload.Start()
 	}
-	var err error
 	n.proxy, err = proxy.NewNode(p, t.env(p.Pod, &nodeCertificates{vault: t.vault, workload: n.workload}))
-	return err
+	return n, err
 }
 
 // env is what a node of a pod gets from its surroundings.
@@ -287,49 +322,59 @@ func (t *Testbed) env(pod string, c proxy.Certificates) proxy.Env {
 	}
 }
 
-func (t *Testbed) serve(n *node, key socketKey) {
-	l, err := t.addresses.take(key)
-	if err != nil {
-		return // released meanwhile
-	}
+// serve has a proxy accept on a seat. The port is the plan's.
+func (t *Testbed) serve(n *node, s *seat, port int, outbound bool) {
 	t.serving.Add(1)
 	go func() {
 		defer t.serving.Done()
-		_ = n.proxy.Serve(l, key.port, key.where == outboundAddress)
+		_ = n.proxy.Serve(s, port, outbound)
 	}()
-}
-
-// drop ends the nodes that the plan has no more.
-func (t *Testbed) drop(ctx context.Context, names []string) {
-	t.mu.Lock()
-	var gone []*node
-	for name, n := range t.nodes {
-		if !slices.Contains(names, name) {
-			gone = append(gone, n)
-			delete(t.nodes, name)
-		}
-	}
-	t.mu.Unlock()
-	for _, n := range gone {
-		t.stop(ctx, n)
-	}
 }
 
 // stopTimeout is how long running requests may go on when a node ends.
 const stopTimeout = 500 * time.Millisecond
 
-func (t *Testbed) stop(ctx context.Context, n *node) {
+// retireGrace is how long nodes that no plan leads to any more go on: who chose
+// one just before may still be dialling it. A cluster is as kind: an endpoint
+// goes when its pod begins to end (istio: terminationDrainDuration).
+const retireGrace = 100 * time.Millisecond
+
+// retire ends nodes that have served, the outer ones before those they ask.
+func (t *Testbed) retire(ctx context.Context, nodes []*node) {
+	if len(nodes) == 0 {
+		return
+	}
+	select {
+	case <-time.After(retireGrace):
+	case <-ctx.Done():
+	}
+	byDepth := map[int][]*node{}
+	for _, n := range nodes {
+		d := depth(n.plan.Kind)
+		byDepth[d] = append(byDepth[d], n)
+	}
+	for _, d := range slices.Backward(slices.Sorted(maps.Keys(byDepth))) {
+		t.stop(ctx, byDepth[d])
+	}
+}
+
+// stop ends nodes, side by side.
+func (t *Testbed) stop(ctx context.Context, nodes []*node) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	for _, key := range n.sockets {
-		t.addresses.release(key)
+	var all sync.WaitGroup
+	for _, n := range nodes {
+		all.Go(func() {
+			n.leave()
+			if n.app != nil {
+				_ = n.app.Close(ctx)
+			}
+			if n.proxy != nil {
+				_ = n.proxy.Close(ctx)
+			}
+		})
 	}
-	if n.app != nil {
-		_ = n.app.Close(ctx)
-	}
-	if n.proxy != nil {
-		_ = n.proxy.Close(ctx)
-	}
+	all.Wait()
 }
 
 // Hold makes every node let go of its idle upstream connections and keep none
@@ -370,20 +415,21 @@ func (t *Testbed) firstProbes(ctx context.Context) {
 func (t *Testbed) Close(ctx context.Context) error {
 	t.applying.Lock()
 	defer t.applying.Unlock()
+	if t.closed {
+		return nil
+	}
+	t.closed = true
 	t.mu.Lock()
-	nodes := t.nodes
+	nodes := slices.Collect(maps.Values(t.nodes))
 	t.nodes = map[string]*node{}
-	gone := t.published
+	published := t.published
 	t.published = nil
 	t.mu.Unlock()
-	for _, p := range gone {
-		_ = p.listener.Close()
+	for _, p := range published {
+		_ = p.seat.Close()
+		_ = p.socket.Close()
 	}
-	var wg sync.WaitGroup
-	for _, n := range nodes {
-		wg.Go(func() { t.stop(ctx, n) })
-	}
-	wg.Wait()
+	t.stop(ctx, nodes)
 	t.serving.Wait()
 	t.client.Close()
 	err := t.server.Close(ctx)

@@ -23,6 +23,12 @@ func certsCommand() *command {
 			if *withKey && (*pem == "" || *pem == "acm" || *pem == "mesh") {
 				return usage("--pem NAMESPACE/SECRET --with-key", "certs: --with-key is for the key of a Secret")
 			}
+			if err := oneOf("certs", "output form", *output, "text", "json"); err != nil {
+				return err
+			}
+			if *pem != "" && f.Changed("output") {
+				return usage("leave out one of the two", "certs: --pem is a form of its own, and -o %s another", *output)
+			}
 			client, done, _, err := c.reach(ctx, *scenario, true)
 			if err != nil {
 				return err
@@ -31,7 +37,7 @@ func certsCommand() *command {
 			if *pem != "" {
 				data, err := client.CertPEM(ctx, *pem, *withKey)
 				if err != nil {
-					return failed("", err)
+					return ofAPI(err)
 				}
 				_, err = c.stdout.Write(data)
 				return err
@@ -68,11 +74,20 @@ func writeCerts(c *cli, all control.Certs) {
 		if issuer == one.Subject {
 			issuer = "self-signed"
 		}
-		left := fmt.Sprintf("%s (%d days)", one.NotAfter.UTC().Format("2006-01-02 15:04"), int(time.Until(one.NotAfter).Hours()/24))
+		left := fmt.Sprintf("%s (%s)", one.NotAfter.UTC().Format("2006-01-02 15:04"), remaining(time.Until(one.NotAfter)))
 		if one.Problem != "" {
 			left += ", " + one.Problem
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", one.Name, holder(one), one.Key, issuer, left, presented)
 	}
 	_ = t.Flush()
+}
+
+// remaining is rounded to days, or on the last two days to hours.
+func remaining(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d.Round(time.Hour) < 2*day {
+		return fmt.Sprintf("%d hours", d.Round(time.Hour)/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d.Round(day)/day)
 }

@@ -18,6 +18,9 @@ Exit status: 0 nothing above info, 1 a warning or an error, 2 what kubectl would
   hoplab check ./my-manifests
   kubectl kustomize . | hoplab check -`,
 		run: func(_ context.Context, c *cli, args []string) error {
+			if err := oneOf("check", "output form", *output, "text", "json", "sarif"); err != nil {
+				return err
+			}
 			l, err := c.read(argument(args))
 			if err != nil {
 				return err
@@ -52,9 +55,6 @@ func writeCheck(c *cli, l *lab, output string) error {
 		return plan.WriteDiagnosticsJSON(c.stdout, l.out.Diagnostics, l.out.Guesses, passed)
 	case "sarif":
 		return plan.WriteSARIF(c.stdout, append(l.out.Diagnostics, l.out.Guesses...), version())
-	case "text":
-	default:
-		return usage("text, json or sarif", "check: no output form %q", output)
 	}
 	if err := plan.WriteDiagnostics(c.stdout, l.out.Diagnostics, l.source.Text); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -71,12 +70,17 @@ func failed(hint string, err error) error { return &exitError{exitFound, err, hi
 func (c *cli) main(ctx context.Context, args []string) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the process whatever it does
 	err := c.dispatch(ctx, args)
 	if err == nil {
 		return exitGood
 	}
 	var e *exitError
-	if !errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
+	case ctx.Err() != nil:
+		e = &exitError{exitFound, errors.New("interrupted"), ""}
+	default:
 		e = &exitError{exitBroken, err, ""}
 	}
 	c.sayError(e)
@@ -93,10 +97,11 @@ func (c *cli) dispatch(ctx context.Context, args []string) error {
 	case err != nil:
 		return usage("hoplab help", "%v", err)
 	case *version:
-		return versionCommand().run(ctx, c, nil)
+		return c.dispatch(ctx, append([]string{"version"}, root.Args()...))
 	}
 	args = root.Args()
 	if len(args) == 0 {
+		c.stdout = c.stderr // it is no result
 		_ = c.help(nil)
 		return &exitError{exitUsage, nil, ""}
 	}
@@ -111,7 +116,7 @@ func (c *cli) dispatch(ctx context.Context, args []string) error {
 	case errors.Is(err, pflag.ErrHelp):
 		return c.help(args[:1])
 	case err != nil:
-		return usage("hoplab help "+cmd.name, "%s: %v", cmd.name, err)
+		return usage(flagHint(cmd, err), "%s: %v", cmd.name, err)
 	}
 	if n := cmd.flags.NArg(); n > cmd.maxArgs {
 		return usage("hoplab help "+cmd.name, "%s: unexpected argument %q", cmd.name, cmd.flags.Arg(cmd.maxArgs))
@@ -128,21 +133,10 @@ func findCommand(name string) *command {
 	return nil
 }
 
-// didYouMean names the command that a typing slip was meant to be.
-func didYouMean(word string) string {
-	for _, make := range commands {
-		name := make().name
-		a, b := []rune(word), []rune(name)
-		slices.Sort(a)
-		slices.Sort(b)
-		if string(a) == string(b) || (len(word) > 1 && strings.HasPrefix(name, word)) {
-			return "did you mean hoplab " + name + "?"
-		}
-	}
-	return "hoplab help lists the commands"
-}
-
 func (c *cli) help(args []string) error {
+	if len(args) > 1 {
+		return usage("hoplab help COMMAND", "help: unexpected argument %q", args[1])
+	}
 	if len(args) > 0 {
 		cmd := findCommand(args[0])
 		if cmd == nil {

@@ -13,6 +13,9 @@ func downCommand() *command {
 		name: "down", args: "[SCENARIO]", short: "end what is up", maxArgs: 1, flags: f,
 		run: func(ctx context.Context, c *cli, args []string) error {
 			if len(args) > 0 {
+				if f.Changed("scenario") {
+					return usage("leave out one of the two", "down: -s %s and %s", *scenario, args[0])
+				}
 				*scenario = args[0]
 			}
 			_, dir, err := c.state()
@@ -26,17 +29,13 @@ func downCommand() *command {
 			if run == nil {
 				return nothingUp(*scenario)
 			}
-			client, done, _, err := c.reach(ctx, run.Name, false)
-			if err != nil {
-				return err
-			}
-			defer done()
+			client := ask(run)
+			defer client.Close()
 			if err := client.Down(ctx); err != nil {
 				return err
 			}
-			deadline := time.Now().Add(5 * time.Second)
-			for time.Now().Before(deadline) {
-				if r, err := findRun(dir, run.Name); err != nil || r == nil {
+			for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; {
+				if ended, err := run.Ended(); err != nil || ended {
 					c.say("%s is down", run.Name)
 					return err
 				}

@@ -42,11 +42,8 @@ func envCommand() *command {
 			if run == nil {
 				return nothingUp(*scenario)
 			}
-			client, done, _, err := c.reach(ctx, run.Name, false)
-			if err != nil {
-				return err
-			}
-			defer done()
+			client := ask(run)
+			defer client.Close()
 			s, err := client.Status(ctx)
 			if err != nil {
 				return err

@@ -74,15 +74,28 @@ func (c *cli) start(ctx context.Context, l *lab) (*testbed.Testbed, func(), erro
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := testbed.Start(ctx, l.out.Plan, l.out.Materials, testbed.Options{State: state, Shared: c.sharedAddresses()})
+	t, err := c.bringUp(ctx, l, testbed.Options{State: state})
 	if err != nil {
 		return nil, nil, err
 	}
-	return t, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = t.Close(ctx)
-	}, nil
+	return t, func() { closeSoon(ctx, t) }, nil
+}
+
+// bringUp is testbed.Start, with a word where it lasts.
+func (c *cli) bringUp(ctx context.Context, l *lab, o testbed.Options) (*testbed.Testbed, error) {
+	defer c.progress("starting " + l.out.Plan.Scenario + ": the first start makes RSA keys, and keeps them")()
+	o.Shared = c.sharedAddresses()
+	return testbed.Start(ctx, l.out.Plan, l.out.Materials, o)
+}
+
+// closeTimeout is how long running requests may go on, so that all is over
+// within a second of a Ctrl-C.
+const closeTimeout = 700 * time.Millisecond
+
+func closeSoon(ctx context.Context, t *testbed.Testbed) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	_ = t.Close(ctx)
 }
 
 // sharedAddresses: HOPLAB_ADDRESSES=shared has all nodes share 127.0.0.1, as

@@ -28,10 +28,7 @@ func logCommand() *command {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err != nil {
-				return failed("hoplab status lists the nodes", err)
-			}
-			return nil
+			return ofAPI(err)
 		},
 	}
 }

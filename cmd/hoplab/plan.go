@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 
 	"hoplab.dev/plan"
 )
@@ -16,15 +15,15 @@ func planCommand() *command {
 	return &command{
 		name: "plan", args: "[flags] [SCENARIO]", short: "what every node would do, and because of which line", maxArgs: 1, flags: f,
 		run: func(_ context.Context, c *cli, args []string) error {
+			if err := oneOf("plan", "output form", *output, "text", "json"); err != nil {
+				return err
+			}
 			l, err := c.load(argument(args))
 			if err != nil {
 				return err
 			}
 			if *output == "json" {
-				e := json.NewEncoder(c.stdout)
-				e.SetEscapeHTML(false)
-				e.SetIndent("", "  ")
-				return e.Encode(struct {
+				return writeJSON(c.stdout, struct {
 					Schema string `json:"schema"`
 					*plan.Plan
 				}{planSchema, l.out.Plan})

@@ -3,7 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
+	"os"
+	"slices"
 	"strings"
 
 	"hoplab.dev/scenarios"
@@ -24,7 +25,7 @@ func (c *cli) reach(ctx context.Context, scenario string, mayStart bool) (client
 		return nil, nil, false, err
 	}
 	if run != nil {
-		client := control.NewClient(control.DialUnix(run.Socket()))
+		client := ask(run)
 		return client, client.Close, false, nil
 	}
 	if !mayStart {
@@ -44,6 +45,16 @@ func (c *cli) reach(ctx context.Context, scenario string, mayStart bool) (client
 	return t.Client(), stop, true, nil
 }
 
+// ofAPI makes a name that a running hoplab does not know, and what else it
+// calls a bad request, wrong usage.
+func ofAPI(err error) error {
+	var refused *control.Error
+	if errors.As(err, &refused) && refused.Status >= 400 && refused.Status < 500 {
+		return &exitError{exitUsage, err, ""}
+	}
+	return err
+}
+
 func nothingUp(scenario string) error {
 	if scenario == "" {
 		return failed("hoplab up", errors.New("nothing is up"))
@@ -51,35 +62,45 @@ func nothingUp(scenario string) error {
 	return failed("hoplab up "+scenario, errors.New(scenario+" is not up"))
 }
 
-// findRun finds the run that a scenario names; nil when none does.
+// ask is a client of a run that is up.
+func ask(run *runs.Run) *control.Client { return control.NewClient(control.DialUnix(run.Socket())) }
+
+// findRun finds the run that a scenario names: by the run's own name, else by
+// what it was started with. nil: there is none.
 func findRun(dir *runs.Dir, scenario string) (*runs.Run, error) {
 	up, err := dir.List()
 	if err != nil {
 		return nil, err
 	}
-	if scenario == "" {
-		switch len(up) {
-		case 0:
-			return nil, nil
-		case 1:
-			return up[0], nil
+	if scenario != "" {
+		if i := slices.IndexFunc(up, func(r *runs.Run) bool { return r.Name == scenario }); i >= 0 {
+			return up[i], nil
 		}
-		var names []string
-		for _, r := range up {
-			names = append(names, r.Name)
-		}
-		return nil, usage("-s "+names[0], "several are up: %s", strings.Join(names, ", "))
+		up = slices.DeleteFunc(up, func(r *runs.Run) bool { return !startedWith(r, scenario) })
 	}
-	path := ""
-	if scenarios.IsPath(scenario) && scenario != "-" {
-		if path, err = filepath.Abs(scenario); err != nil {
-			return nil, err
-		}
+	switch len(up) {
+	case 0:
+		return nil, nil
+	case 1:
+		return up[0], nil
 	}
+	var names []string
 	for _, r := range up {
-		if path != "" && r.Path == path || path == "" && (r.Ref == scenario || r.Name == scenario) {
-			return r, nil
-		}
+		names = append(names, r.Name)
 	}
-	return nil, nil
+	return nil, usage("-s "+names[0], "several are up: %s", strings.Join(names, ", "))
+}
+
+// startedWith tells whether a run is of that SCENARIO: of the same catalogue
+// name, or of the same folder or file by whatever path.
+func startedWith(r *runs.Run, scenario string) bool {
+	if !scenarios.IsPath(scenario) {
+		return r.Path == "" && r.Ref == scenario
+	}
+	if scenario == "-" || r.Path == "" {
+		return false
+	}
+	mine, err1 := os.Stat(scenario)
+	its, err2 := os.Stat(r.Path)
+	return err1 == nil && err2 == nil && os.SameFile(mine, its)
 }

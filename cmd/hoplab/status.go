@@ -17,6 +17,9 @@ func statusCommand() *command {
 	return &command{
 		name: "status", args: "[flags]", short: "nodes, real addresses, published ports and target health of what is up", flags: f,
 		run: func(ctx context.Context, c *cli, _ []string) error {
+			if err := oneOf("status", "output form", *output, "text", "json"); err != nil {
+				return err
+			}
 			client, done, _, err := c.reach(ctx, *scenario, false)
 			if err != nil {
 				return err
@@ -33,8 +36,7 @@ func statusCommand() *command {
 			if err != nil {
 				return err
 			}
-			writeStatus(c.stdout, s)
-			writeServed(c.stdout, certificates)
+			writeStatus(c.stdout, s, certificates)
 			return nil
 		},
 	}
@@ -47,8 +49,15 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
+// writeLine writes a value as one line of JSON.
+func writeLine(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
 // writeStatus is the form for people.
-func writeStatus(w io.Writer, s control.Status) {
+func writeStatus(w io.Writer, s control.Status, certificates control.Certs) {
 	fmt.Fprintf(w, "%s is up, pid %d\n\n", s.Scenario, s.PID)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tPORT\tADDRESS\tPROTOCOL")
@@ -87,6 +96,7 @@ func writeStatus(w io.Writer, s control.Status) {
 	for _, h := range s.Hosts {
 		fmt.Fprintf(w, "host       %s\n", h)
 	}
+	writeServed(w, certificates)
 }
 
 // writeServed tells which certificates are presented by whom.

@@ -18,12 +18,12 @@ func testCommand() *command {
 	return &command{
 		name: "test", args: "[flags] [SCENARIO]", short: "run a scenario's checks", maxArgs: 1, flags: f,
 		run: func(ctx context.Context, c *cli, args []string) error {
-			write, ok := map[string]func(io.Writer, []checks.Report) error{
+			if err := oneOf("test", "output form", *output, "text", "json", "junit"); err != nil {
+				return err
+			}
+			write := map[string]func(io.Writer, []checks.Report) error{
 				"text": writeReports, "json": writeReportsJSON, "junit": writeJUnit,
 			}[*output]
-			if !ok {
-				return usage("text, json or junit", "test: no output form %q", *output)
-			}
 			refs := []string{argument(args)}
 			if *all {
 				if len(args) > 0 {
@@ -65,9 +65,10 @@ func (c *cli) runChecks(ctx context.Context, ref string) (checks.Report, error) 
 		return checks.Report{}, err
 	}
 	defer stop()
+	defer c.progress("running the checks of " + ref)()
 	client := t.Client()
 	defer client.Close()
-	return checks.Run(ctx, l.out.Plan.Scenario, l.out.World.Scenario.Spec.Checks, client), nil
+	return checks.Run(ctx, l.out.Plan.Scenario, l.out.World.Scenario.Spec.Checks, client), ctx.Err()
 }
 
 func writeReports(w io.Writer, reports []checks.Report) error {

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,47 +59,77 @@ Without -s the only running scenario is asked; where none is up, tinfoil is star
 }
 
 func (o *traceOptions) run(ctx context.Context, c *cli, args []string) error {
-	if o.output != "text" && o.output != "json" {
-		return usage("text or json", "trace: no output form %q", o.output)
-	}
-	looking := o.flags.Changed("last") || o.id != "" || o.follow
-	switch {
-	case looking && len(args) == 1 && o.flags.Changed("last") && !strings.Contains(args[0], "://"):
-		// `--last 5`: pflag leaves the number of an optional value behind.
-		if _, err := fmt.Sscanf(args[0], "%d", &o.last); err != nil || o.last < 1 {
-			return usage("--last=5", "trace: --last %q is no number", args[0])
-		}
-	case looking && len(args) > 0:
-		return usage("leave out the URL, or --last, --id and --follow", "trace: %s shows requests that others sent", args[0])
-	case !looking && len(args) == 0:
-		return usage("hoplab trace https://netbox.cluster.tinfoil.private/", "trace: no URL")
-	}
-	client, done, inProcess, err := c.reach(ctx, o.scenario, !looking)
-	if err != nil {
+	if err := oneOf("trace", "output form", o.output, "text", "json"); err != nil {
 		return err
 	}
-	defer done()
-	if looking {
+	if looking := o.looking(); len(looking) > 0 {
+		if err := o.checkLook(looking, args); err != nil {
+			return err
+		}
+		client, done, _, err := c.reach(ctx, o.scenario, false)
+		if err != nil {
+			return err
+		}
+		defer done()
 		return o.look(ctx, c, client)
+	}
+	if len(args) == 0 {
+		return usage("hoplab trace https://netbox.cluster.tinfoil.private/", "trace: no URL")
 	}
 	r, err := o.request(c, args[0])
 	if err != nil {
 		return err
 	}
+	client, done, inProcess, err := c.reach(ctx, o.scenario, true)
+	if err != nil {
+		return err
+	}
+	defer done()
 	r.Fresh = o.fresh || inProcess
 	res, err := client.Trace(ctx, r)
 	if err != nil {
-		var refused *control.Error
-		if errors.As(err, &refused) && refused.Status == http.StatusBadRequest {
-			return &exitError{exitUsage, err, ""}
+		return ofAPI(err)
+	}
+	return o.show(c, res.Passport)
+}
+
+// looking lists the flags given that show what others sent.
+func (o *traceOptions) looking() []string {
+	var given []string
+	for _, name := range []string{"last", "id", "follow"} {
+		if o.flags.Changed(name) {
+			given = append(given, "--"+name)
 		}
-		return err
 	}
-	if err := o.show(c, res.Passport); err != nil {
-		return err
+	return given
+}
+
+// checkLook refuses what has no meaning for requests that others sent.
+func (o *traceOptions) checkLook(looking, args []string) error {
+	if len(looking) > 1 {
+		return usage("give one of them", "trace: %s together", strings.Join(looking, " and "))
 	}
-	if o.fail && (res.Status >= 400 || res.Passport.Verdict.Ended != nil) {
-		return &exitError{exitFound, nil, ""}
+	for _, name := range []string{"from", "via", "fresh", "request", "header", "data", "cert", "key", "tls-max"} {
+		if o.flags.Changed(name) {
+			return usage("leave out one of the two", "trace: %s shows what others sent, and --%s is for a request of its own", looking[0], name)
+		}
+	}
+	if o.follow && o.fail {
+		return usage("leave out one of the two", "trace: --follow has no end that --fail could be about")
+	}
+	if o.flags.Changed("last") && len(args) == 1 && !strings.Contains(args[0], "://") {
+		// `--last 5`: pflag leaves the number of an optional value behind.
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return usage("--last=5", "trace: --last %q is no number", args[0])
+		}
+		o.last, args = n, nil
+	}
+	if len(args) > 0 {
+		return usage("leave out the URL, or "+looking[0], "trace: %s shows requests that others sent, not %s", looking[0], args[0])
+	}
+	if o.flags.Changed("last") && o.last < 1 {
+		return usage("--last=5", "trace: --last %d: want a number from 1", o.last)
 	}
 	return nil
 }
@@ -127,8 +157,8 @@ func (o *traceOptions) request(c *cli, url string) (control.TraceRequest, error)
 		if err != nil {
 			return r, &exitError{exitUsage, err, ""}
 		}
-		if r.Body == nil {
-			r.Body = []byte{}
+		if r.Method == "" {
+			r.Method = http.MethodPost // an empty body too
 		}
 	}
 	if (o.cert == "") != (o.key == "") {
@@ -159,10 +189,14 @@ func (o *traceOptions) look(ctx context.Context, c *cli, client *control.Client)
 			return nil
 		}
 		return err
-	case o.id != "":
+	case o.flags.Changed("id"):
 		p, err := client.Passport(ctx, o.id)
-		if err != nil {
-			return failed("hoplab trace --last=10 shows the IDs", err)
+		var unknown *control.Error
+		switch {
+		case errors.As(err, &unknown) && unknown.Status == http.StatusNotFound:
+			return failed("", err)
+		case err != nil:
+			return err
 		}
 		return o.show(c, p)
 	}
@@ -173,22 +207,31 @@ func (o *traceOptions) look(ctx context.Context, c *cli, client *control.Client)
 	if len(ps) == 0 {
 		return failed(`send one: eval "$(hoplab env)"; curl https://...`, errors.New("no request was finished yet"))
 	}
-	for _, p := range ps {
-		if err := o.show(c, p); err != nil {
+	for i, p := range ps {
+		if i > 0 && o.output == "text" {
+			fmt.Fprintln(c.stdout)
+		}
+		// The last one says what --fail is about.
+		if err = o.show(c, p); err != nil && !errors.As(err, new(*exitError)) {
 			return err
 		}
 	}
-	return nil
+	return err
 }
 
+// show prints a passport. Only with --fail is what it says an error.
 func (o *traceOptions) show(c *cli, p passport.Passport) error {
-	if o.output == "json" {
-		e := json.NewEncoder(c.stdout)
-		e.SetEscapeHTML(false)
-		if !o.follow {
-			e.SetIndent("", "  ")
-		}
-		return e.Encode(p)
+	var err error
+	switch {
+	case o.output == "text":
+		err = passport.Draw(c.stdout, p, passport.Options{Color: c.colour(c.stdout), Now: time.Now()})
+	case o.follow:
+		err = writeLine(c.stdout, p)
+	default:
+		err = writeJSON(c.stdout, p)
 	}
-	return passport.Draw(c.stdout, p, passport.Options{Color: c.colour(c.stdout), Now: time.Now()})
+	if err == nil && o.fail && (p.Verdict.Ended != nil || p.Response == nil || p.Response.Status >= 400) {
+		return &exitError{exitFound, nil, ""}
+	}
+	return err
 }

@@ -1,13 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -47,8 +45,8 @@ new plan. When they are wrong, the last good plan stays.
 }
 
 func (o *upOptions) run(ctx context.Context, c *cli, args []string) error {
-	if o.output != "text" && o.output != "json" {
-		return usage("text or json", "up: no output form %q", o.output)
+	if err := oneOf("up", "output form", o.output, "text", "json"); err != nil {
+		return err
 	}
 	publish, err := o.publications()
 	if err != nil {
@@ -66,21 +64,26 @@ func (o *upOptions) run(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	name := o.name
-	if name == "" {
-		name = l.out.Plan.Scenario
-	}
+	name := o.runName(l)
 	run, err := dir.Claim(runs.Info{Name: name, Ref: ref, Path: l.source.Path, PID: os.Getpid(), Started: time.Now()})
-	if err != nil {
-		var running *runs.Running
-		if errors.As(err, &running) {
-			return usage("hoplab down "+name+", or another --name", "%v", err)
-		}
+	var running *runs.Running
+	switch {
+	case errors.As(err, &running):
+		return usage("hoplab down "+name+", or another --name", "%v", err)
+	case errors.Is(err, runs.ErrName):
+		return usage("--name of letters, digits, spaces and . _ - + @ =", "up: %v", err)
+	case err != nil:
 		return err
 	}
 	defer run.Release()
-	return o.serve(ctx, c, l, run, state, publish)
+	if err := o.serve(ctx, c, l, run, state, publish); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
+
+// runName is --name, else the scenario's.
+func (o *upOptions) runName(l *lab) string { return cmp.Or(o.name, l.out.Plan.Scenario) }
 
 func (o *upOptions) publications() (*testbed.Publish, error) {
 	p := &testbed.Publish{}
@@ -91,7 +94,7 @@ func (o *upOptions) publications() (*testbed.Publish, error) {
 		}
 		port, err := testbed.ParsePublish(s)
 		if err != nil {
-			return nil, usage("--publish 443=9443", "up: --publish %v", err)
+			return nil, usage("--publish 443=9443, --publish alb/NAMESPACE/INGRESS:443=9443, or --publish auto", "up: --publish %v", err)
 		}
 		p.Ports = append(p.Ports, port)
 	}
@@ -101,23 +104,14 @@ func (o *upOptions) publications() (*testbed.Publish, error) {
 func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, state *certs.State, publish *testbed.Publish) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	t, err := testbed.Start(ctx, l.out.Plan, l.out.Materials, testbed.Options{
-		State: state, Shared: c.sharedAddresses(), Publish: publish, CA: run.CA(), Stop: stop,
-	})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		if errors.Is(err, testbed.ErrPortTaken) {
-			return usage("--publish PORT=LOCALPORT, or --publish auto", "%v", err)
-		}
+	t, err := c.bringUp(ctx, l, testbed.Options{State: state, Publish: publish, CA: run.CA(), Stop: stop})
+	switch {
+	case errors.Is(err, testbed.ErrPublish):
+		return usage("--publish PORT=LOCALPORT, or --publish auto", "%v", err)
+	case err != nil:
 		return err
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 800*time.Millisecond)
-		defer cancel()
-		_ = t.Close(closing)
-	}()
+	defer closeSoon(ctx, t)
 	ca, err := t.CertPEM(ctx, "acm", false)
 	if err != nil {
 		return err
@@ -125,63 +119,90 @@ func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, st
 	if err := os.WriteFile(run.CA(), ca, 0o600); err != nil {
 		return err
 	}
-	socket, err := control.Listen(run.Socket())
-	if err != nil {
-		return err
-	}
-	go func() { _ = t.Server().Serve(socket) }()
-	status, err := t.Status(ctx)
-	if err != nil {
-		return err
-	}
 	if err := writeCurl(ctx, t, run); err != nil {
 		return err
 	}
 	passports := t.FollowPassports(ctx)
-	if err := run.Announce(); err != nil {
+	changes := scenarios.Watch(ctx, l.source)
+	// The socket comes last: who finds it finds all the rest.
+	socket, err := control.Listen(run.Socket())
+	if err != nil {
+		return &exitError{exitUsage, err, ""}
+	}
+	go func() { _ = t.Server().Serve(socket) }()
+	if err := o.announce(ctx, c, t); err != nil {
+		return err
+	}
+	following := make(chan struct{})
+	go func() {
+		defer close(following)
+		follow(ctx, c, t, l, run, changes)
+	}()
+	defer func() { stop(); <-following }()
+	for p := range passports {
+		if o.output == "json" {
+			err = writeLine(c.stdout, p)
+		} else {
+			_, err = fmt.Fprintln(c.stdout, passport.Line(p))
+		}
+		if err != nil {
+			return err // nobody can read it any more
+		}
+	}
+	return nil
+}
+
+// announce prints the status, and that all is ready.
+func (o *upOptions) announce(ctx context.Context, c *cli, t *testbed.Testbed) error {
+	status, err := t.Status(ctx)
+	if err != nil {
 		return err
 	}
 	if o.output == "json" {
-		_ = json.NewEncoder(c.stdout).Encode(status)
-	} else {
-		writeStatus(c.stdout, status)
-		c.say("ready; Ctrl-C ends it")
+		return writeLine(c.stdout, status)
 	}
-	go follow(ctx, c, t, l, run)
-	for p := range passports {
-		if o.output == "json" {
-			_ = json.NewEncoder(c.stdout).Encode(p)
-			continue
-		}
-		fmt.Fprintln(c.stdout, passport.Line(p))
+	// Certificates of workloads may still be made; they are told as that.
+	soon, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	certificates, err := t.Certs(soon)
+	if err != nil {
+		return err
 	}
+	writeStatus(c.stdout, status, certificates)
+	c.say("ready; Ctrl-C ends it")
 	return nil
 }
 
 // follow applies what changes in the scenario's files, and keeps the last good
 // plan when they are wrong.
-func follow(ctx context.Context, c *cli, t *testbed.Testbed, l *lab, run *runs.Run) {
-	for range scenarios.Watch(ctx, l.source) {
-		s, err := scenarios.Read(l.source.Ref, strings.NewReader(""))
-		if err != nil {
-			c.say("hoplab: %v; the last good plan stays", err)
-			continue
-		}
-		out := compile(s)
-		c.sayDiagnostics(s, &out)
-		if out.Refused {
-			c.say("hoplab: refused; the last good plan stays")
-			continue
-		}
-		if err := t.Apply(ctx, out.Plan, out.Materials); err != nil {
+func follow(ctx context.Context, c *cli, t *testbed.Testbed, l *lab, run *runs.Run, changes <-chan struct{}) {
+	for range changes {
+		err := applyFiles(ctx, c, t, l)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
 			c.say("hoplab: %v; the last good plan stays", err)
 			continue
 		}
 		if err := writeCurl(ctx, t, run); err != nil {
 			c.say("hoplab: %v", err)
 		}
-		c.say("%s  the files changed: a new plan is in force", time.Now().UTC().Format("15:04:05.000"))
+		c.say("%s  the files changed: a new plan is in force", time.Now().UTC().Format("15:04:05.000Z"))
 	}
+}
+
+func applyFiles(ctx context.Context, c *cli, t *testbed.Testbed, l *lab) error {
+	s, err := scenarios.Read(l.source.Ref, strings.NewReader(""))
+	if err != nil {
+		return err
+	}
+	out := compile(s)
+	c.sayDiagnostics(s, &out)
+	if out.Refused {
+		return errors.New(s.Ref + " is refused")
+	}
+	return t.Apply(ctx, out.Plan, out.Materials)
 }
 
 // writeCurl prepares what env hands out.
@@ -197,82 +218,4 @@ func writeCurl(ctx context.Context, t *testbed.Testbed, run *runs.Run) error {
 		}
 	}
 	return run.WriteCurl(published, t.Refused())
-}
-
-// runDetached starts the same command without -d and waits until it is ready.
-func (o *upOptions) runDetached(ctx context.Context, c *cli, ref string) error {
-	if ref == "-" {
-		return usage("write the manifests to a file", "up: -d cannot read standard input")
-	}
-	l, err := c.load(ref) // what is wrong is said here, where somebody reads it
-	if err != nil {
-		return err
-	}
-	_, dir, err := c.state()
-	if err != nil {
-		return err
-	}
-	name := o.name
-	if name == "" {
-		name = l.out.Plan.Scenario
-	}
-	logPath := filepath.Join(os.TempDir(), fmt.Sprintf("hoplab-up-%s-%d.log", name, os.Getpid()))
-	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	defer os.Remove(logPath)
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	args := []string{"up", "--name", name}
-	for _, p := range o.publish {
-		args = append(args, "--publish", p)
-	}
-	child := exec.Command(self, append(args, "--", ref)...)
-	child.Stdout, child.Stderr = log, log
-	detach(child)
-	if err := child.Start(); err != nil {
-		return err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
-	for {
-		select {
-		case <-ended:
-			said, _ := os.ReadFile(logPath)
-			_, _ = c.stderr.Write(onlyErrors(said))
-			return &exitError{child.ProcessState.ExitCode(), nil, ""}
-		case <-ctx.Done():
-			_ = child.Process.Kill()
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-		run, err := findRun(dir, name)
-		if err != nil || run == nil || run.PID != child.Process.Pid {
-			continue
-		}
-		client := control.NewClient(control.DialUnix(run.Socket()))
-		defer client.Close()
-		status, err := client.Status(ctx)
-		if err != nil {
-			return err
-		}
-		if o.output == "json" {
-			return json.NewEncoder(c.stdout).Encode(status)
-		}
-		writeStatus(c.stdout, status)
-		return nil
-	}
-}
-
-// onlyErrors leaves out the diagnostics, which were said already.
-func onlyErrors(said []byte) []byte {
-	i := strings.LastIndex(string(said), "hoplab: ")
-	if i < 0 {
-		return said
-	}
-	return said[i:]
 }

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"hoplab.dev/mesh"
 	"hoplab.dev/plan"
@@ -36,6 +39,28 @@ func (c *cli) sayError(e *exitError) {
 	}
 }
 
+// oneOf refuses an -o, or the like, that a command has not.
+func oneOf(command, what, given string, forms ...string) error {
+	if slices.Contains(forms, given) {
+		return nil
+	}
+	last := len(forms) - 1
+	return usage(strings.Join(forms[:last], ", ")+" or "+forms[last], "%s: no %s %q", command, what, given)
+}
+
+// patience is how long a command may be silent.
+const patience = time.Second
+
+// progress tells what is under way when it lasts, to who sits before a
+// terminal. The function that it returns ends that.
+func (c *cli) progress(what string) (done func()) {
+	if !isTerminal(c.stderr) {
+		return func() {}
+	}
+	t := time.AfterFunc(patience, func() { c.say("%s ...", what) })
+	return func() { t.Stop() }
+}
+
 func (c *cli) say(format string, args ...any) { fmt.Fprintf(c.stderr, format+"\n", args...) }
 
 // sayDiagnostics prints what is wrong or was made up; what is only worth
@@ -62,8 +87,12 @@ func place(d plan.Diagnostic) string {
 
 // colour tells whether w is a terminal that wants colour.
 func (c *cli) colour(w io.Writer) bool {
+	return c.getenv("NO_COLOR") == "" && c.getenv("TERM") != "dumb" && isTerminal(w)
+}
+
+func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok || c.getenv("NO_COLOR") != "" || c.getenv("TERM") == "dumb" {
+	if !ok {
 		return false
 	}
 	info, err := f.Stat()

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -26,7 +25,9 @@ func (r *Run) WriteCurl(published map[int]string, refused string) error {
 		ports[port] = addr
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "cacert = %s\n", strconv.Quote(r.CA()))
+	// curl's own escapes, not Go's (curl: src/tool_parsecfg.c, unslashquote)
+	ca := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(r.CA())
+	fmt.Fprintf(&b, "cacert = \"%s\"\n", ca)
 	for _, port := range slices.Sorted(maps.Keys(ports)) {
 		fmt.Fprintf(&b, "connect-to = \":%d:%s\"\n", port, ports[port])
 	}

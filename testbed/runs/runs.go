@@ -1,6 +1,7 @@
 // Package runs finds and keeps apart the hoplabs that are up. Each owns a
 // folder run/NAME of the state directory: a lock that the kernel gives back
-// when its process ends, the socket of its control API, and up.json.
+// when its process ends, up.json, and the socket of its control API, which is
+// there when all else is ready.
 package runs
 
 import (
@@ -11,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -63,20 +65,32 @@ type Run struct {
 	lock   *filelock.Lock
 }
 
-// Running is the error of a second run of one name.
+// Running is the error of a second run of one name. PID is 0 when the first
+// has not written it yet.
 type Running struct{ Info }
 
 func (r *Running) Error() string {
+	if r.PID == 0 {
+		return fmt.Sprintf("%s is up already", r.Name)
+	}
 	return fmt.Sprintf("%s is up already, with pid %d", r.Name, r.PID)
 }
 
-// Claim takes the name; Running when another has it.
+// ErrName is a name that no folder can have on every system.
+var ErrName = errors.New("cannot be the name of a run")
+
+// goodName leaves out what one of the systems gives a meaning of its own, and
+// what would break a line: names are printed one beside the other.
+var goodName = regexp.MustCompile(`^[\pL\pN][\pL\pN ._+@=-]*$`)
+
+// Claim takes the name and writes up.json; Running when another has it.
 func (d *Dir) Claim(info Info) (*Run, error) {
-	if info.Name == "" || info.Name != filepath.Base(info.Name) || strings.HasPrefix(info.Name, ".") {
-		return nil, fmt.Errorf("%q cannot be the name of a run", info.Name)
+	const longest = 64 // the path of the socket may have 103 bytes
+	if !goodName.MatchString(info.Name) || len(info.Name) > longest || strings.TrimRight(info.Name, " .") != info.Name {
+		return nil, fmt.Errorf("%q %w", info.Name, ErrName)
 	}
 	r := &Run{Info: info, folder: filepath.Join(d.path, info.Name)}
-	path := filepath.Join(r.folder, "lock")
+	path := r.File("lock")
 	for {
 		if err := os.MkdirAll(r.folder, 0o700); err != nil {
 			return nil, err
@@ -89,28 +103,37 @@ func (d *Dir) Claim(info Info) (*Run, error) {
 			return nil, err
 		case lock == nil:
 			other, _ := read(r.folder)
+			if held, err := filelock.Held(path); err == nil && !held {
+				continue // it ended meanwhile, and what was read is of nobody
+			}
 			other.Name = info.Name
 			return nil, &Running{other}
 		}
 		if lock.Current(path) {
 			r.lock = lock
-			return r, nil
+			break
 		}
 		_ = lock.Unlock() // of a file that was removed meanwhile
 	}
+	_ = os.Remove(r.Socket()) // of one that was killed
+	if err := r.write(); err != nil {
+		r.Release()
+		return nil, err
+	}
+	return r, nil
 }
 
-// Announce writes up.json: from now on others find the run.
-func (r *Run) Announce() error {
+// write makes up.json, whole or not at all.
+func (r *Run) write() error {
 	data, err := json.MarshalIndent(r.Info, "", "  ")
 	if err != nil {
 		return err
 	}
-	temp := filepath.Join(r.folder, "up.json.new")
+	temp := r.File("up.json.new")
 	if err := os.WriteFile(temp, append(data, '\n'), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(temp, filepath.Join(r.folder, "up.json"))
+	return os.Rename(temp, r.File("up.json"))
 }
 
 // Socket is the path of the control API's socket.
@@ -119,14 +142,28 @@ func (r *Run) Socket() string { return filepath.Join(r.folder, "control.sock") }
 // File is a further file of the run's own.
 func (r *Run) File(name string) string { return filepath.Join(r.folder, name) }
 
-// Release removes what the run left and gives the name free. On systems that
-// let a locked file be removed the folder goes too; Claim makes sure that the
-// lock it has is on the file that is there.
+// Release removes what the run left and gives the name free. The lock goes
+// last: whoever finds none may make a new one at once, which is not ours to
+// remove. Claim makes sure that the lock it has is on the file that is there.
 func (r *Run) Release() {
-	_ = os.RemoveAll(r.folder)
+	entries, _ := os.ReadDir(r.folder)
+	for _, e := range entries {
+		if e.Name() != "lock" {
+			_ = os.RemoveAll(r.File(e.Name()))
+		}
+	}
+	err := os.Remove(r.File("lock"))
 	_ = r.lock.Unlock()
-	_ = os.Remove(filepath.Join(r.folder, "lock")) // Windows: only now
-	_ = os.Remove(r.folder)
+	if err != nil { // Windows: only now
+		_ = os.Remove(r.File("lock"))
+	}
+	_ = os.Remove(r.folder) // not where there is a new lock
+}
+
+// Ended tells whether the process of a run has let go of all that it held.
+func (r *Run) Ended() (bool, error) {
+	held, err := filelock.Held(r.File("lock"))
+	return err == nil && !held, err
 }
 
 func read(folder string) (Info, error) {
@@ -138,12 +175,33 @@ func read(folder string) (Info, error) {
 	return info, err
 }
 
+// Log makes a file for what a run has to say before it has a folder. It is to
+// be renamed into that, or removed.
+func (d *Dir) Log() (*os.File, error) {
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return nil, err
+	}
+	return os.CreateTemp(d.path, ".up-*.log")
+}
+
+// Find gives the run of a name; nil when it is not up.
+func (d *Dir) Find(name string) (*Run, error) {
+	up, err := d.List()
+	if i := slices.IndexFunc(up, func(r *Run) bool { return r.Name == name }); i >= 0 {
+		return up[i], nil
+	}
+	return nil, err
+}
+
 // List finds the runs that are up: those whose socket somebody serves. What a
 // killed one left does not count.
 func (d *Dir) List() ([]*Run, error) {
 	entries, err := os.ReadDir(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	var out []*Run
 	for _, e := range entries {
