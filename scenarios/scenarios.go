@@ -102,7 +102,7 @@ func Read(ref string, stdin io.Reader) (*Source, error) {
 	if len(s.Objects) == 0 && len(s.PassedOver) == 0 && len(s.Diagnostics) == 0 {
 		return nil, fmt.Errorf("%s holds no Kubernetes object", s.shown())
 	}
-	s.seen = fingerprint(s.Watch)
+	s.seen = fingerprints{}.of(s.Watch)
 	return s, nil
 }
 
@@ -129,6 +129,19 @@ func (s *Source) read(ref string, stdin io.Reader) error {
 	info, err := os.Stat(ref)
 	if err != nil {
 		return err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() { // <(helm template .): read once
+		f, err := os.Open(ref)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+		if err != nil {
+			return err
+		}
+		s.Path = ""
+		return s.parse([]file{{ref, data}}, nil, 0)
 	}
 	dir, shown := ref, ref
 	if !info.IsDir() {
@@ -166,6 +179,10 @@ type file struct {
 // readFile reads a little more than the limit, so that what is too large is
 // seen to be.
 func readFile(folder fs.FS, name string) ([]byte, error) {
+	// To open a named pipe would wait for somebody to write.
+	if info, err := fs.Stat(folder, name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", name)
+	}
 	f, err := folder.Open(name)
 	if err != nil {
 		return nil, err

@@ -3,15 +3,20 @@ package scenarios
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 )
 
-// watchEvery is how often files are looked at. Looking is cheap, works on
+// watchEvery is how often files are looked at. Looking is a stat, works on
 // every file system (network and container mounts send no events), and is well
 // within the 500 ms in which a change must be in force.
-const watchEvery = 100 * time.Millisecond
+const watchEvery = 50 * time.Millisecond
+
+// watchAtMost is for how long changes that do not end are waited out.
+const watchAtMost = 250 * time.Millisecond
 
 // Watch tells, until ctx ends, each time that the files of a SCENARIO have
 // changed and stayed the same for one look: written in place, renamed over,
@@ -27,22 +32,27 @@ func Watch(ctx context.Context, s *Source) <-chan struct{} {
 		ticker := time.NewTicker(watchEvery)
 		defer ticker.Stop()
 		told := s.seen // what was changed since Read is told too
-		last := told
+		last, since := told, time.Time{}
+		prints := fingerprints{}
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
 			}
-			now := fingerprint(s.Watch)
-			if now != last { // still being written, perhaps
+			now := prints.of(s.Watch)
+			if now == told {
+				last, since = told, time.Time{}
+				continue
+			}
+			if since.IsZero() {
+				since = time.Now()
+			}
+			if now != last && time.Since(since) < watchAtMost { // still being written, perhaps
 				last = now
 				continue
 			}
-			if now == told {
-				continue
-			}
-			told = now
+			told, last, since = now, now, time.Time{}
 			select {
 			case out <- struct{}{}:
 			case <-ctx.Done():
@@ -53,36 +63,51 @@ func Watch(ctx context.Context, s *Source) <-chan struct{} {
 	return out
 }
 
-// fingerprint is of the contents: an editor that only touches a file changes
-// nothing. Large files are told by size and time.
-func fingerprint(paths []string) [sha256.Size]byte {
+// fingerprints remembers the contents of files by size and time, so that a file
+// is read only when it may be another. An editor that only touches a file
+// changes nothing.
+type fingerprints map[string]fingerprint
+
+type fingerprint struct {
+	size     int64
+	modified time.Time
+	sum      [sha256.Size]byte
+}
+
+// of is the fingerprint of all manifests of folders, and of files.
+func (f fingerprints) of(paths []string) [sha256.Size]byte {
 	h := sha256.New()
 	for _, path := range paths {
 		entries, err := os.ReadDir(path)
 		if err != nil { // a file
-			addFile(h, path)
+			fmt.Fprintf(h, "%s %x ", path, f.file(path))
 			continue
 		}
 		for _, e := range entries {
-			if !e.IsDir() {
-				addFile(h, filepath.Join(path, e.Name()))
+			if !e.IsDir() && isManifest(e.Name()) {
+				fmt.Fprintf(h, "%s %x ", e.Name(), f.file(filepath.Join(path, e.Name())))
 			}
 		}
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func addFile(h interface{ Write([]byte) (int, error) }, path string) {
-	const large = 1 << 20
-	_, _ = h.Write([]byte(path + "\x00"))
+// file is the sum of a regular file's contents; zero for anything else.
+func (f fingerprints) file(path string) [sha256.Size]byte {
 	info, err := os.Stat(path)
-	if err != nil {
-		return
+	if err != nil || !info.Mode().IsRegular() {
+		return [sha256.Size]byte{}
 	}
-	if info.Size() > large {
-		_, _ = h.Write([]byte(info.ModTime().String()))
-		return
+	was, known := f[path]
+	if known && was.size == info.Size() && was.modified.Equal(info.ModTime()) {
+		return was.sum
 	}
-	data, _ := os.ReadFile(path)
-	_, _ = h.Write(data)
+	h := sha256.New()
+	if file, err := os.Open(path); err == nil {
+		_, _ = io.Copy(h, io.LimitReader(file, maxFile+1))
+		_ = file.Close()
+	}
+	now := fingerprint{info.Size(), info.ModTime(), [sha256.Size]byte(h.Sum(nil))}
+	f[path] = now
+	return now.sum
 }

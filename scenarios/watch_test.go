@@ -37,9 +37,9 @@ func TestWatch(t *testing.T) {
 
 	put("scenario.yaml", scenario("{title: a}"))
 	changed(t, told, "written in place")
-	put("new", scenario("{title: b}"))
+	put("new.yaml", scenario("{title: b}"))
 	changed(t, told, "a new file")
-	require.NoError(t, os.Rename("new", "scenario.yaml"))
+	require.NoError(t, os.Rename("new.yaml", "scenario.yaml"))
 	changed(t, told, "renamed over")
 	require.NoError(t, os.Remove("scenario.yaml"))
 	changed(t, told, "deleted")
