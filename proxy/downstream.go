@@ -201,8 +201,9 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 		if errors.Is(err, io.EOF) || isReset(err) {
 			message = "the client went away during the TLS handshake"
 		}
+		// No log line: istiod has the listener log NR alone (pilot/pkg/networking/
+		// core/accesslog.go, listenerAccessLogFilter).
 		d.ended("-", "", message)
-		d.end.Log = d.node.personality().connectionLog(d)
 		// crypto/tls has sent its alert. With TLS 1.3 the client may have sent a
 		// request by now, and a close with unread bytes would reset the
 		// connection before it has read the alert.

@@ -162,6 +162,13 @@ func exchangeFailure(ctx context.Context, err error) *failure {
 	}
 }
 
+// isUnserved tells that an HTTP/2 peer has not looked at the request: its
+// GOAWAY names an earlier stream as the last (RFC 9113 section 6.8), or the
+// connection was closed before the request went out.
+func isUnserved(err error) bool {
+	return strings.Contains(err.Error(), "graceful shutdown GOAWAY") || strings.Contains(err.Error(), "client conn not usable")
+}
+
 // bodyFailure explains a request's body that did not come to its end.
 func bodyFailure(err *bodyError) *failure {
 	f := &failure{kind: clientBroke, flag: "DC", detail: "downstream_remote_disconnect", message: "the client went away within its request's body"}

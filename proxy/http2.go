@@ -199,7 +199,7 @@ func (w *http2Writer) write(r *response) error {
 	}
 	w.rw.WriteHeader(r.status)
 	if !bodyAllowed(w.method, r.status) || r.body == nil {
-		return nil
+		return nil // the exchange closes the body before net/http sends the end
 	}
 	flush := http.NewResponseController(w.rw)
 	if r.waiting() {

@@ -5,13 +5,9 @@ package testbed
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -19,8 +15,6 @@ import (
 	"hoplab.dev/certs"
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
-	"hoplab.dev/proxy"
-	"hoplab.dev/testbed/apps"
 	"hoplab.dev/testbed/control"
 )
 
@@ -59,16 +53,6 @@ type Testbed struct {
 	nodes     map[string]*node
 	published []*published
 	serving   sync.WaitGroup
-}
-
-// node is a running node: a proxy, or an app.
-type node struct {
-	plan     plan.Node
-	proxy    *proxy.Node
-	app      *apps.Server
-	workload *certs.Workload
-	keys     string // algorithm of the workload's key
-	seats    map[socketKey]*seat
 }
 
 // Start brings a plan to life. When it returns every socket is bound, every
@@ -193,190 +177,6 @@ func (t *Testbed) enact(ctx context.Context, p *plan.Plan, m *plan.Materials) er
 	return nil
 }
 
-// socketsOf lists the ports that a node listens on.
-func socketsOf(n *plan.Node) []socketKey {
-	var keys []socketKey
-	for _, l := range n.Listeners {
-		for _, port := range l.Ports {
-			where := podAddress
-			if l.Outbound {
-				where = outboundAddress
-			}
-			keys = append(keys, socketKey{n.Pod, port, where})
-		}
-	}
-	if n.App != nil {
-		where := podAddress
-		if n.App.Private {
-			where = privateAddress
-		}
-		for _, port := range n.App.Ports {
-			keys = append(keys, socketKey{n.Pod, port, where})
-		}
-	}
-	return keys
-}
-
-// applyNode starts a node, or gives it its new plan. Replaced is the node that
-// accepts no more and is to be stopped, as it cannot become what the plan says.
-func (t *Testbed) applyNode(ctx context.Context, p plan.Node) (replaced *node, err error) {
-	if p.Kind == plan.Client {
-		return nil, nil // made for each request
-	}
-	t.mu.RLock()
-	n := t.nodes[p.Name]
-	t.mu.RUnlock()
-	switch {
-	case n == nil || !n.canBecome(p, t.materials):
-		replaced = n
-		if n, err = t.startNode(ctx, p); err != nil {
-			return nil, err
-		}
-	case n.proxy != nil:
-		if err := n.proxy.Apply(p); err != nil {
-			return nil, err
-		}
-	}
-	if replaced != nil {
-		replaced.leave()
-	}
-	wanted := socketsOf(&p)
-	for key, s := range n.seats {
-		if !slices.Contains(wanted, key) {
-			_ = s.Close()
-			delete(n.seats, key)
-		}
-	}
-	for _, key := range wanted {
-		if n.seats[key] != nil {
-			continue
-		}
-		s, err := t.addresses.take(key)
-		if err != nil {
-			return nil, err
-		}
-		n.seats[key] = s
-		t.serve(n, s, key.port, key.where == outboundAddress)
-	}
-	t.mu.Lock()
-	n.plan = p
-	t.nodes[p.Name] = n
-	t.mu.Unlock()
-	return replaced, nil
-}
-
-// canBecome tells whether a running node can take a plan: a proxy takes any,
-// but the certificate is its own for as long as it lives; an app takes none.
-func (n *node) canBecome(p plan.Node, m *plan.Materials) bool {
-	return (n.app != nil) == (p.App != nil) && reflect.DeepEqual(n.plan.App, p.App) &&
-		n.plan.Identity == p.Identity && (p.Identity == "" || n.keys == m.WorkloadKeyAlgorithm)
-}
-
-// leave gives the node's sockets free for others.
-func (n *node) leave() {
-	for _, s := range n.seats {
-		_ = s.Close()
-	}
-}
-
-// startNode makes a node. An app serves at once, a proxy when it is given seats.
-func (t *Testbed) startNode(ctx context.Context, p plan.Node) (*node, error) {
-	n := &node{plan: p, seats: map[socketKey]*seat{}}
-	var err error
-	if p.App != nil {
-		var listeners []apps.Listener
-		for _, key := range socketsOf(&p) {
-			if n.seats[key], err = t.addresses.take(key); err != nil {
-				return nil, err
-			}
-			listeners = append(listeners, apps.Listener{Listener: n.seats[key], Port: key.port})
-		}
-		n.app, err = apps.Serve(context.WithoutCancel(ctx), p, listeners, t.recorder, passport.NewIDs(p.Name))
-		return n, err
-	}
-	if p.Identity != "" {
-		token, ok := t.tokens.Token(p.Name)
-		if !ok {
-			return nil, errors.New("no token")
-		}
-		n.keys = t.materials.WorkloadKeyAlgorithm
-		n.workload = certs.NewWorkload(p.Identity, n.keys, func(ctx context.Context, csr []byte) ([]byte, error) {
-			return t.client.Sign(ctx, token, csr)
-		})
-		n.workload.Start()
-	}
-	n.proxy, err = proxy.NewNode(p, t.env(p.Pod, &nodeCertificates{vault: t.vault, workload: n.workload}))
-	return n, err
-}
-
-// env is what a node of a pod gets from its surroundings.
-func (t *Testbed) env(pod string, c proxy.Certificates) proxy.Env {
-	return proxy.Env{
-		Certificates: c,
-		ChooseALB:    certs.ChooseALB,
-		Dial: func(ctx context.Context, to plan.Address) (net.Conn, error) {
-			return t.addresses.dial(ctx, pod, to)
-		},
-		ClusterAddress: t.addresses.clusterAddress,
-		Sink:           t.recorder,
-	}
-}
-
-// serve has a proxy accept on a seat. The port is the plan's.
-func (t *Testbed) serve(n *node, s *seat, port int, outbound bool) {
-	t.serving.Add(1)
-	go func() {
-		defer t.serving.Done()
-		_ = n.proxy.Serve(s, port, outbound)
-	}()
-}
-
-// stopTimeout is how long running requests may go on when a node ends.
-const stopTimeout = 500 * time.Millisecond
-
-// retireGrace is how long nodes that no plan leads to any more go on: who chose
-// one just before may still be dialling it. A cluster is as kind: an endpoint
-// goes when its pod begins to end (istio: terminationDrainDuration).
-const retireGrace = 100 * time.Millisecond
-
-// retire ends nodes that have served, the outer ones before those they ask.
-func (t *Testbed) retire(ctx context.Context, nodes []*node) {
-	if len(nodes) == 0 {
-		return
-	}
-	select {
-	case <-time.After(retireGrace):
-	case <-ctx.Done():
-	}
-	byDepth := map[int][]*node{}
-	for _, n := range nodes {
-		d := depth(n.plan.Kind)
-		byDepth[d] = append(byDepth[d], n)
-	}
-	for _, d := range slices.Backward(slices.Sorted(maps.Keys(byDepth))) {
-		t.stop(ctx, byDepth[d])
-	}
-}
-
-// stop ends nodes, side by side.
-func (t *Testbed) stop(ctx context.Context, nodes []*node) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	var all sync.WaitGroup
-	for _, n := range nodes {
-		all.Go(func() {
-			n.leave()
-			if n.app != nil {
-				_ = n.app.Close(ctx)
-			}
-			if n.proxy != nil {
-				_ = n.proxy.Close(ctx)
-			}
-		})
-	}
-	all.Wait()
-}
-
 // Hold makes every node let go of its idle upstream connections and keep none
 // until the function that it returns is called.
 func (t *Testbed) Hold() (release func()) {
@@ -437,30 +237,4 @@ func (t *Testbed) Close(ctx context.Context) error {
 	t.vault.Close()
 	t.addresses.close()
 	return err
-}
-
-// nodeCertificates resolves the names of certificates for one node.
-type nodeCertificates struct {
-	vault    *certs.Vault
-	workload *certs.Workload // nil: the node is not of the mesh
-	own      *tls.Certificate
-}
-
-// Certificate is proxy.Certificates'.
-func (c *nodeCertificates) Certificate(ctx context.Context, name string) (*tls.Certificate, error) {
-	switch {
-	case name == plan.WorkloadCertificate && c.workload != nil:
-		return c.workload.Certificate(ctx)
-	case name == clientCertificate && c.own != nil:
-		return c.own, nil
-	}
-	return c.vault.Certificate(name)
-}
-
-// Trust is proxy.Certificates'.
-func (c *nodeCertificates) Trust(ctx context.Context, name string) (*x509.CertPool, error) {
-	if name == plan.MeshTrust && c.workload != nil {
-		return c.workload.Roots(ctx)
-	}
-	return c.vault.Trust(name)
 }

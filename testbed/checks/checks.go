@@ -120,8 +120,13 @@ func differences(e manifest.ScenarioExpect, res control.TraceResponse) []Differe
 	if e.Body != nil && !strings.Contains(string(res.Body), *e.Body) {
 		ds = append(ds, Difference{"body", *e.Body, string(res.Body[:min(len(res.Body), 200)])})
 	}
-	if e.Location != nil && res.Headers.Get("Location") != *e.Location {
-		ds = append(ds, Difference{"location", *e.Location, res.Headers.Get("Location")})
+	if e.Location != nil {
+		switch got := res.Headers.Get("Location"); {
+		case len(res.Headers.Values("Location")) == 0:
+			ds = append(ds, Difference{"location", *e.Location, absent})
+		case got != *e.Location:
+			ds = append(ds, Difference{"location", *e.Location, got})
+		}
 	}
 	doc, err := decoded(res.Passport)
 	if err != nil {
@@ -140,7 +145,7 @@ func differences(e manifest.ScenarioExpect, res control.TraceResponse) []Differe
 		}
 	}
 	if e.Ended != nil {
-		seen := any(nil)
+		seen := absent
 		if i := res.Passport.Verdict.Ended; i != nil {
 			hops, _ := doc["hops"].([]any)
 			hop, _ := hops[*i].(map[string]any)

@@ -20,18 +20,28 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s: expected %s, seen %s", d.Path, show(d.Expected), show(d.Seen))
 }
 
-// absent is what is seen where there is nothing; null is never used.
-const absent = "(absent)"
+// nothing is what is seen where there is nothing: no text, not even that which
+// stands for it, is the same.
+type nothing struct{}
+
+// MarshalJSON writes a text, as null is never used.
+func (nothing) MarshalJSON() ([]byte, error) { return json.Marshal(nothing{}.String()) }
+
+func (nothing) String() string { return "(absent)" }
+
+var absent any = nothing{}
 
 func show(v any) string {
 	if v == absent {
-		return absent
+		return nothing{}.String()
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		return fmt.Sprint(v)
 	}
-	return string(b)
+	return strings.TrimSpace(b.String())
 }
 
 // compare finds where seen (decoded JSON) is not as expected. Of a map only
@@ -74,7 +84,7 @@ func compare(path string, expected, seen any) []Difference {
 		}
 		return ds
 	}
-	if equalScalar(expected, seen) {
+	if seen != absent && equalScalar(expected, seen) {
 		return nil
 	}
 	return []Difference{{path, expected, orAbsent(seen)}}

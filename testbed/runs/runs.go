@@ -92,7 +92,11 @@ func (d *Dir) Claim(info Info) (*Run, error) {
 	r := &Run{Info: info, folder: filepath.Join(d.path, info.Name)}
 	path := r.File("lock")
 	for {
-		if err := os.MkdirAll(r.folder, 0o700); err != nil {
+		err := os.MkdirAll(r.folder, 0o700)
+		if errors.Is(err, fs.ErrExist) { // and then it did not: another's Release
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		lock, err := filelock.Try(path)

@@ -1,0 +1,486 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"hoplab.dev/passport"
+	"hoplab.dev/plan"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+// lab is a few nodes on loopback, their certificates, and the ends they give out.
+type lab struct {
+	testing.TB
+	certs    *store
+	ends     *ends
+	recorder *passport.Recorder
+
+	mu        sync.Mutex
+	addresses map[string]string // by "pod:port"
+	dials     map[string]int    // by "pod:port"
+	taps      map[string][]byte // all bytes of connections to "pod:port"; nil: not kept
+}
+
+// tapped keeps what goes over a connection that a node dialled.
+type tapped struct {
+	net.Conn
+	l  *lab
+	to string
+}
+
+func (c *tapped) keep(b []byte) {
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	c.l.taps[c.to] = append(c.l.taps[c.to], b...)
+}
+
+func (c *tapped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.keep(b[:n])
+	return n, err
+}
+
+func (c *tapped) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.keep(b[:n])
+	return n, err
+}
+
+func newLab(t testing.TB) *lab {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	l := &lab{
+		TB: t, certs: &store{}, ends: newEnds(), recorder: passport.NewRecorder(),
+		addresses: map[string]string{}, dials: map[string]int{},
+	}
+	t.Cleanup(func() { // the last to run: all nodes are closed
+		l.recorder.Close()
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+		if t.Failed() {
+			return
+		}
+		left := 0
+		for range 200 {
+			if left = runtime.NumGoroutine(); left <= before {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		buf := make([]byte, 1<<20)
+		t.Errorf("%d goroutines are left of %d:\n%s", left, before, buf[:runtime.Stack(buf, true)])
+	})
+	return l
+}
+
+// Conn and Request are passport.Sink's.
+func (l *lab) Conn(e passport.ConnEnd)       { l.ends.conn(e); l.recorder.Conn(e) }
+func (l *lab) Request(e passport.RequestEnd) { l.ends.request(e); l.recorder.Request(e) }
+
+func (l *lab) env() Env {
+	return Env{
+		Certificates: l.certs,
+		ChooseALB: func(hello *tls.ClientHelloInfo, list []*tls.Certificate, def *tls.Certificate) *tls.Certificate {
+			for _, c := range list {
+				if c.Leaf.VerifyHostname(hello.ServerName) == nil {
+					return c
+				}
+			}
+			return def
+		},
+		Dial: func(ctx context.Context, to plan.Address) (net.Conn, error) {
+			l.mu.Lock()
+			l.dials[to.String()]++
+			addr := to.Literal
+			if addr == "" {
+				addr = l.addresses[to.String()]
+			}
+			l.mu.Unlock()
+			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			if err != nil || l.taps == nil {
+				return c, err
+			}
+			return &tapped{c, l, to.String()}, nil
+		},
+		Sink: l,
+	}
+}
+
+// dialled is how often an address was dialled.
+func (l *lab) dialled(pod string, port int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dials[plan.Address{Pod: pod, Port: port}.String()]
+}
+
+func (l *lab) addr(pod string, port int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	addr := l.addresses[plan.Address{Pod: pod, Port: port}.String()]
+	require.NotEmpty(l, addr, "no socket of %s:%d", pod, port)
+	return addr
+}
+
+func (l *lab) listen(pod string, port int) net.Listener {
+	l.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(l, err)
+	l.mu.Lock()
+	l.addresses[plan.Address{Pod: pod, Port: port}.String()] = ln.Addr().String()
+	l.mu.Unlock()
+	return ln
+}
+
+// refuse gives an address at which nothing listens.
+func (l *lab) refuse(pod string, port int) {
+	_ = l.listen(pod, port).Close()
+}
+
+// node starts a proxy. Its sockets are bound under its pod's name.
+func (l *lab) node(p plan.Node) *Node {
+	l.Helper()
+	return l.nodeAs(p, nil)
+}
+
+// nodeAs starts a proxy whose limits are others than its system's: tests do not
+// wait for a minute.
+func (l *lab) nodeAs(p plan.Node, change func(*limits)) *Node {
+	l.Helper()
+	n, err := NewNode(p, l.env())
+	require.NoError(l, err)
+	if change != nil {
+		st := n.state.Load()
+		limits := st.personality.limits()
+		change(&limits)
+		st.personality = changed{st.personality, limits}
+	}
+	var serving sync.WaitGroup
+	for _, listener := range p.Listeners {
+		for _, port := range listener.Ports {
+			ln := l.listen(p.Pod, port)
+			serving.Go(func() { assert.NoError(l, n.Serve(ln, port, listener.Outbound)) })
+		}
+	}
+	l.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		assert.NoError(l, n.Close(ctx))
+		serving.Wait()
+	})
+	return n
+}
+
+// changed is a personality with other limits.
+type changed struct {
+	personality
+	l limits
+}
+
+func (c changed) limits() limits { return c.l }
+
+// app serves plain HTTP, 1.1 and 2 with prior knowledge, with net/http.
+func (l *lab) app(pod string, port int, h http.HandlerFunc) *http.Server {
+	l.Helper()
+	ln := l.listen(pod, port)
+	p := &http.Protocols{}
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	s := &http.Server{Handler: h, Protocols: p}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(ln) }()
+	l.Cleanup(func() { _ = s.Close(); <-done })
+	return s
+}
+
+// raw serves connections with a function each, which may return at any time.
+func (l *lab) raw(pod string, port int, serve func(c net.Conn, br *bufio.Reader)) {
+	l.Helper()
+	ln := l.listen(pod, port)
+	var conns sync.WaitGroup
+	var mu sync.Mutex
+	open := map[net.Conn]bool{}
+	conns.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open[c] = true
+			mu.Unlock()
+			conns.Go(func() { defer c.Close(); serve(c, bufio.NewReader(c)) })
+		}
+	})
+	l.Cleanup(func() {
+		_ = ln.Close()
+		mu.Lock()
+		for c := range open {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		conns.Wait()
+	})
+}
+
+// dial opens a connection to a node's socket, closed with the test.
+func (l *lab) dial(pod string, port int) *net.TCPConn {
+	l.Helper()
+	c, err := net.Dial("tcp", l.addr(pod, port))
+	require.NoError(l, err)
+	require.NoError(l, c.SetDeadline(time.Now().Add(patience)))
+	l.Cleanup(func() { _ = c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// wire is an HTTP/1 connection of a test's own: bytes out, messages in.
+type wire struct {
+	testing.TB
+	net.Conn
+	br *bufio.Reader
+}
+
+func (l *lab) wire(pod string, port int) *wire {
+	l.Helper()
+	return wireOn(l, l.dial(pod, port))
+}
+
+func wireOn(t testing.TB, c net.Conn) *wire { return &wire{t, c, bufio.NewReader(c)} }
+
+// send writes lines, each ended by CRLF, and the empty one.
+func (w *wire) send(lines ...string) {
+	w.Helper()
+	_, err := io.WriteString(w.Conn, strings.Join(lines, "\r\n")+"\r\n\r\n")
+	require.NoError(w, err)
+}
+
+// reply reads a response whole.
+func (w *wire) reply(method string) (*http.Response, string) {
+	w.Helper()
+	res, err := http.ReadResponse(w.br, &http.Request{Method: method})
+	require.NoError(w, err)
+	body, err := io.ReadAll(res.Body)
+	require.NoError(w, err)
+	return res, string(body)
+}
+
+func (w *wire) get(path string, fields ...string) (*http.Response, string) {
+	w.Helper()
+	w.send(append([]string{"GET " + path + " HTTP/1.1", "Host: a.example.com"}, fields...)...)
+	return w.reply(http.MethodGet)
+}
+
+// closed asserts that the other side has ended the connection, with no byte more.
+func (w *wire) closed() {
+	w.Helper()
+	b, err := io.ReadAll(w.br)
+	if err != nil {
+		assert.ErrorContains(w, err, "reset")
+	}
+	assert.Empty(w, string(b))
+}
+
+// ends keeps what nodes give out.
+type ends struct {
+	mu       sync.Mutex
+	changed  chan struct{}
+	conns    map[string]passport.ConnEnd
+	order    []string
+	requests []passport.RequestEnd
+}
+
+func newEnds() *ends {
+	return &ends{changed: make(chan struct{}), conns: map[string]passport.ConnEnd{}}
+}
+
+func (e *ends) conn(c passport.ConnEnd) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, known := e.conns[c.ID]; !known {
+		e.order = append(e.order, c.ID)
+	}
+	e.conns[c.ID] = c
+	e.wake()
+}
+
+func (e *ends) request(r passport.RequestEnd) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.requests = append(e.requests, r)
+	e.wake()
+}
+
+func (e *ends) wake() {
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// await calls look, with the ends locked, until it is content.
+func (e *ends) await(t testing.TB, what string, look func() bool) {
+	t.Helper()
+	late := time.After(patience)
+	for {
+		e.mu.Lock()
+		ok, changed := look(), e.changed
+		e.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			require.FailNow(t, "never came: "+what)
+		}
+	}
+}
+
+// of gives the ends of n requests at a node in a role, in order.
+func (l *lab) requests(node string, role passport.Role, n int) (found []passport.RequestEnd) {
+	l.Helper()
+	l.ends.await(l, strconv.Itoa(n)+" requests "+string(role)+" at "+node, func() bool {
+		found = nil
+		for _, r := range l.ends.requests {
+			if r.Node == node && r.Role == role {
+				found = append(found, r)
+			}
+		}
+		return len(found) >= n
+	})
+	require.Len(l, found, n)
+	return found
+}
+
+// request gives the end of the last of n accepted requests.
+func (l *lab) request(node string, n int) passport.RequestEnd {
+	l.Helper()
+	return l.requests(node, passport.Accepted, n)[n-1]
+}
+
+// closedConns gives n connections of a node in a role, once they are closed.
+func (l *lab) closedConns(node string, role passport.Role, n int) (found []passport.ConnEnd) {
+	l.Helper()
+	l.ends.await(l, strconv.Itoa(n)+" closed connections "+string(role)+" at "+node, func() bool {
+		found = nil
+		for _, id := range l.ends.order {
+			if c := l.ends.conns[id]; c.Node == node && c.Role == role && !c.Closed.IsZero() {
+				found = append(found, c)
+			}
+		}
+		return len(found) >= n
+	})
+	require.Len(l, found, n)
+	return found
+}
+
+// openConns counts the connections of a node in a role that are not closed.
+func (e *ends) openConns(node string, role passport.Role) int {
+	n := 0
+	for _, c := range e.conns {
+		if c.Node == node && c.Role == role && c.Closed.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+// Plans in short.
+
+// pod is an endpoint: "app" is where app/app is, other nodes' names are whole.
+func pod(name string, port int) plan.Endpoint {
+	node := name
+	if !strings.Contains(name, "/") {
+		node = "app/" + name
+	}
+	return plan.Endpoint{Node: node, Address: plan.Address{Pod: name, Port: port}}
+}
+
+func clusterOf(name string, endpoints ...plan.Endpoint) plan.Cluster {
+	return plan.Cluster{Name: name, Protocol: "http/1.1", Endpoints: endpoints}
+}
+
+// everything is a route configuration that sends all to one cluster.
+func everything(name, to string) plan.RouteConfig {
+	return routes(name, plan.Route{
+		Name: "default", Match: plan.RouteMatch{Prefix: "/"}, Forward: []plan.WeightedCluster{{Cluster: to, Weight: 1}},
+		Retries: 2, RetryOn: []string{"connect-failure", "refused-stream", "unavailable", "cancelled"},
+	})
+}
+
+func routes(name string, r ...plan.Route) plan.RouteConfig {
+	return plan.RouteConfig{Name: name, VirtualHosts: []plan.VirtualHost{{Name: "all:80", Domains: []string{"*"}, Routes: r}}}
+}
+
+func listening(port int, chains ...plan.FilterChain) plan.Listener {
+	return plan.Listener{Name: "0.0.0.0_" + strconv.Itoa(port), Ports: []int{port}, FilterChains: chains}
+}
+
+func plainHTTP(port int) plan.Listener {
+	return listening(port, plan.FilterChain{Name: "http", Routes: "r", Because: `hosts "*"`})
+}
+
+// proxyOf is a node of a personality with one listener in plaintext and one
+// cluster, "app:80".
+func proxyOf(p plan.Personality, port int) plan.Node {
+	n := plan.Node{
+		Personality: p, Listeners: []plan.Listener{plainHTTP(port)},
+		Routes: []plan.RouteConfig{everything("r", "c")}, Clusters: []plan.Cluster{clusterOf("c", pod("app", 80))},
+	}
+	switch p {
+	case plan.ALB:
+		n.Name, n.Kind, n.Pod = "alb/ns/in", plan.Edge, "alb"
+		n.Routes[0].VirtualHosts[0].Routes[0].Retries = 0 // an ALB never does
+		n.ALB = &plan.ALBOptions{LoadBalancer: "k8s-ns-in-0123456789", Region: "eu-west-1", Scheme: "internal"}
+	case plan.EnvoyGateway:
+		n.Name, n.Kind, n.Pod = "gateway/ns/gw", plan.Gateway, "gw"
+	case plan.EnvoySidecar:
+		n.Name, n.Kind, n.Pod = "sidecar/ns/app-0", plan.Sidecar, "side"
+		n.Identity = "spiffe://cluster.local/ns/ns/sa/app"
+	}
+	return n
+}
+
+var personalities = []plan.Personality{plan.ALB, plan.EnvoyGateway, plan.EnvoySidecar}
+
+// each runs a test as every personality, on port 80.
+func each(t *testing.T, test func(t *testing.T, l *lab, n plan.Node)) {
+	for _, p := range personalities {
+		t.Run(string(p), func(t *testing.T) { test(t, newLab(t), proxyOf(p, 80)) })
+	}
+}
+
+func sayHello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
+
+func timeout(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}
+
+// awaitAccepted waits until a node serves a connection.
+func awaitAccepted(t testing.TB, n *Node) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.conns) > 0
+	}, patience, time.Millisecond)
+}
+
+func atoi(t testing.TB, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	require.NoError(t, err)
+	return n
+}
