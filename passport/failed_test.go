@@ -320,9 +320,9 @@ func TestRetryIncomplete(t *testing.T) {
 	front := connect(party{p, "client", ""}, gateway, "127.0.0.1:50000", 0, nil).wired()
 	back := connect(gateway, party{p, appNode, "127.20.0.4:8080"}, "127.20.0.3:50000", 0, nil).wired()
 	s := front.send("/", 0, "")
-	s.accepted.Chose = []Choice{{What: "cluster", Name: "outbound|80||x"}}
+	s.accepted.Chose = []Choice{{What: "endpoint", Name: "app/x/y-0"}}
 	s.over()
-	assert.False(t, joinProcesses(t, p)[0].Complete(), "it chose a cluster")
+	assert.False(t, joinProcesses(t, p)[0].Complete(), "it chose an endpoint")
 	one, two := back.send("/", time.Millisecond, s.accepted.ID), back.send("/", 2*time.Millisecond, s.accepted.ID)
 	one.dialled.Status, one.dialled.Ended = 0, &Ended{Flag: "UC", Message: "reset"}
 	one.over()

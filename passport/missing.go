@@ -50,19 +50,13 @@ func (l *leg) missing() []string {
 	return nil
 }
 
-// unsent are the response flags of requests that a proxy answers itself though
-// it knew a cluster: UH no healthy upstream, UO overflow, NC no cluster.
-// Envoy: response flags.
-var unsent = []string{"UH", "UO", "NC", "NR"}
-
-// awaitsMore: the accepting node is a proxy that chose where to, and the end of
+// awaitsMore: the accepting node is a proxy that chose an endpoint, which it
+// does just before it sends (without one it answers itself), and the end of
 // what it sent there (or, after a retry, the end that succeeded) is not here.
 func (l *leg) awaitsMore() bool {
 	r := l.accepted()
 	if len(l.exchange.children) == 0 {
-		return slices.ContainsFunc(r.Chose, func(c Choice) bool {
-			return c.What == "cluster" || c.What == "target group" || c.What == "endpoint"
-		}) && (r.Ended == nil || !slices.Contains(unsent, r.Ended.Flag))
+		return slices.ContainsFunc(r.Chose, func(c Choice) bool { return c.What == "endpoint" })
 	}
 	if r.Ended != nil || r.Status == 0 || r.Status >= 400 {
 		return false

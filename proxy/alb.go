@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"hoplab.dev/passport"
 	"hoplab.dev/plan"
 )
 
@@ -217,19 +218,36 @@ func (a *alb) redirect(x *exchange, r *plan.Redirect) *response {
 
 // fail: which status a failure becomes (ALB guide, "Troubleshoot your
 // Application Load Balancers").
-func (a *alb) fail(x *exchange, f *failure) *response {
+func (a *alb) fail(_ *exchange, f *failure) *response { return a.page(a.statusOf(f)) }
+
+func (*alb) statusOf(f *failure) int {
 	switch f.kind {
 	case connectTimeout, responseTimeout:
-		return a.page(504)
+		return 504
 	case noEndpoint, unknownCluster:
-		return a.page(503)
+		return 503
 	case clientGone:
-		return a.page(460)
+		return 460
 	case clientBroke: // ALB guide, "HTTP 400": closed before the whole body was sent
-		return a.page(400)
-	default:
-		return a.page(502)
+		return 400
 	}
+	return 502
+}
+
+// ended names the status that the failure becomes, and the CloudWatch metric
+// that counts it (ALB guide, "CloudWatch metrics").
+func (a *alb) ended(f *failure) *passport.Ended {
+	status := a.statusOf(f)
+	metric := fmt.Sprintf("HTTPCode_ELB_%d_Count", status)
+	switch f.kind {
+	case connectRefused, connectTimeout:
+		metric = "TargetConnectionErrorCount"
+	case tlsFailed:
+		metric = "TargetTLSNegotiationErrorCount"
+	case clientGone, clientBroke:
+		metric = "HTTPCode_ELB_4XX_Count"
+	}
+	return &passport.Ended{Flag: strconv.Itoa(status), Detail: metric, Message: f.message}
 }
 
 func (a *alb) malformed(err error) *response {

@@ -196,7 +196,7 @@ func TestALBIdleTimeout(t *testing.T) {
 		res, body := l.wire("alb", 80).get("/")
 		assert.Equal(t, 504, res.StatusCode)
 		assert.Equal(t, page("504 Gateway Time-out"), body)
-		assert.Equal(t, "UT", l.request("alb/ns/in", 1).Ended.Flag)
+		assert.Equal(t, "504", l.request("alb/ns/in", 1).Ended.Flag)
 	})
 	t.Run("a long upload is not idle", func(t *testing.T) {
 		l := newLab(t)

@@ -365,7 +365,13 @@ func (l *lab) why(testing.TB) string {
 	out := ""
 	for _, r := range l.ends.requests {
 		if r.Ended != nil {
-			out += fmt.Sprintf("%s %s %d: %+v on %+v\n", r.Node, r.Role, r.Ordinal, *r.Ended, l.ends.conns[r.Conn].Ended)
+			c := l.ends.conns[r.Conn]
+			out += fmt.Sprintf("%s %s %d: %+v, opened %v, began %v, lasted %v\n", r.Node, r.Role, r.Ordinal, *r.Ended, c.Opened, r.Started, r.Total)
+			for _, other := range l.ends.conns {
+				if other.Remote == c.Local && c.Local != "" {
+					out += fmt.Sprintf("   accepted %v, closed %v, handshake %v, %+v\n", other.Opened, other.Closed, other.Handshake, other.Ended)
+				}
+			}
 		}
 	}
 	return out

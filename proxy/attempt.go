@@ -208,6 +208,6 @@ func (b *timedBody) Close() error {
 // endAttempt gives out the end of an attempt that brought no response.
 func (x *exchange) endAttempt(out *passport.RequestEnd, f *failure) {
 	out.Total = time.Since(out.Started)
-	out.Ended = f.ended()
+	out.Ended = x.node.personality().ended(f)
 	x.node.env.Sink.Request(*out)
 }

@@ -19,6 +19,7 @@ type requestBody struct {
 
 	n       atomic.Int64
 	settled atomic.Bool // a response came: nothing is sent again
+	whole   atomic.Bool // all of it was read
 
 	mu    sync.Mutex // held while a read is waiting
 	r     io.ReadCloser
@@ -101,6 +102,7 @@ func (b *requestBody) read(p []byte) (int, error) {
 		}
 	}
 	b.err = err
+	b.whole.Store(err == io.EOF)
 	return n, err
 }
 

@@ -74,7 +74,7 @@ func (c *Client) Do(ctx context.Context, r ClientRequest, maxBody int64) (res *C
 	}()
 	u, f := st.clusters[r.Host].endpoints[0].connect(ctx)
 	if f != nil {
-		out.Conn, out.Ended = f.conn.ID, f.ended()
+		out.Conn, out.Ended = f.conn.ID, n.personality().ended(f)
 		return nil, out.ID, fmt.Errorf("%s", f.message)
 	}
 	defer u.close(nil)
@@ -93,7 +93,7 @@ func (c *Client) Do(ctx context.Context, r ClientRequest, maxBody int64) (res *C
 		if f.kind == clientGone {
 			f.message = "gave up waiting: " + ctx.Err().Error()
 		}
-		out.Ended = f.ended()
+		out.Ended = n.personality().ended(f)
 		return nil, out.ID, fmt.Errorf("%s", f.message)
 	}
 	out.FirstByte, out.Status = time.Since(out.Started), head.status

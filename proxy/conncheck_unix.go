@@ -27,3 +27,23 @@ func stillOpen(c net.Conn) bool {
 	})
 	return err == nil && open
 }
+
+// unread tells whether bytes have arrived that nobody has read yet, also while
+// another goroutine waits in Read.
+func unread(c net.Conn) bool {
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	found := false
+	_ = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
+		found = err == nil && n > 0
+	})
+	return found
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -185,7 +186,7 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 	err = t.HandshakeContext(ctx)
 	d.end.Handshake = time.Since(start)
 	served := d.raw.served
-	if served == nil && len(c.tls.plan.Certificates) == 1 { // resumed
+	if served == nil && err == nil && len(c.tls.plan.Certificates) == 1 { // resumed
 		served, _ = d.node.env.Certificates.Certificate(ctx, c.tls.plan.Certificates[0])
 	}
 	if served != nil && served.Leaf != nil {
@@ -197,13 +198,9 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 			end.Peer = passport.Describe(refused.leaf)
 		}
 		end.Why = err.Error()
-		message := "TLS handshake failed: " + err.Error()
-		if errors.Is(err, io.EOF) || isReset(err) {
-			message = "the client went away during the TLS handshake"
-		}
 		// No log line: istiod has the listener log NR alone (pilot/pkg/networking/
 		// core/accesslog.go, listenerAccessLogFilter).
-		d.ended("-", "", message)
+		d.ended("-", "", handshakeRefusal(err))
 		// crypto/tls has sent its alert. With TLS 1.3 the client may have sent a
 		// request by now, and a close with unread bytes would reset the
 		// connection before it has read the alert.
@@ -220,6 +217,21 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 	}
 	d.stream, d.tls = t, t
 	return true
+}
+
+// handshakeRefusal says who ended a handshake, and why.
+func handshakeRefusal(err error) string {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, io.EOF), isReset(err):
+		return "the client went away during the TLS handshake"
+	case errors.As(err, &op) && op.Op == "remote error": // an alert that came from the client
+		return "the client refused the server's certificate or parameters, with the alert: " + strings.TrimPrefix(op.Err.Error(), "tls: ")
+	}
+	if strings.Contains(err.Error(), "unsupported versions") { // crypto/tls lists them as numbers
+		return "TLS handshake failed: the client offered no version of TLS that is taken here"
+	}
+	return "TLS handshake failed: " + strings.TrimPrefix(err.Error(), "tls: ")
 }
 
 // notTLS answers plaintext on a chain that terminates TLS.

@@ -176,7 +176,7 @@ func TestPassportsOfFailures(t *testing.T) {
 			f.gw.Clusters[0].Endpoints[0].TLS.Identities = []string{"spiffe://cluster.local/ns/x/sa/x"}
 		}, 503, 5, 4, "-"},
 		{"no app", func(f *chainOfFour) { f.refuse("app", 80) }, 503, 6, 5, "UF"},
-		{"no target", func(f *chainOfFour) { f.alb.Clusters[0].Endpoints = nil }, 503, 1, 0, "UH"},
+		{"no target", func(f *chainOfFour) { f.alb.Clusters[0].Endpoints = nil }, 503, 1, 0, "503"},
 		{"no secret", func(f *chainOfFour) { f.gw.Listeners[0].FilterChains[0].TLS.Certificates = []string{"none"} }, 502, 2, 1, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

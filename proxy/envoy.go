@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"hoplab.dev/passport"
 	"hoplab.dev/plan"
 )
 
@@ -241,6 +242,8 @@ func (e *envoy) fail(x *exchange, f *failure) *response {
 
 // malformed: ServerConnectionImpl::sendProtocolError (http1/codec_impl.cc), whose
 // body is the status in words. Who is too slow gets no answer.
+func (*envoy) ended(f *failure) *passport.Ended { return f.inEnvoysWords() }
+
 func (*envoy) malformed(err error) *response {
 	if err != nil && isTimeout(err) {
 		return nil

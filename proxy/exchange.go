@@ -174,7 +174,7 @@ func (x *exchange) chose(what, name, because string, source plan.Source) {
 func (x *exchange) fail(f *failure) *response {
 	x.failure = f
 	x.flag(f.flag, f.details())
-	x.end.Ended = f.ended()
+	x.end.Ended = x.node.personality().ended(f)
 	return x.node.personality().fail(x, f)
 }
 

@@ -58,7 +58,8 @@ func (f *failure) details() string {
 	return "upstream_reset_before_response_started{" + strings.ReplaceAll(d, " ", "_") + "}"
 }
 
-func (f *failure) ended() *passport.Ended {
+// inEnvoysWords is how an Envoy tells of the failure.
+func (f *failure) inEnvoysWords() *passport.Ended {
 	return &passport.Ended{Flag: f.flag, Detail: f.details(), Message: f.message}
 }
 

@@ -93,6 +93,9 @@ func (h *http2Server) close() {
 
 // serve returns when the connection and all its requests are over.
 func (h *http2Server) serve(d *downstream) {
+	d.life.mu.Lock()
+	d.life.http2 = true
+	d.life.mu.Unlock()
 	c := &http2Conn{Conn: d.stream, d: d, closed: make(chan struct{})}
 	select {
 	case h.conns <- c:

@@ -12,18 +12,22 @@ type life struct {
 	open     bool      // the handshake is over
 	over     bool      // the connection takes no request at all
 	draining bool      // it ends as soon as it is idle
+	hurried  bool      // the node ends
+	http2    bool      // net/http writes, after a request is done
 	requests int       // so far
 	running  int       // at the moment
 	since    time.Time // when it became idle
 }
 
-// How long an idle connection that is to end waits for what is on its way: a
-// request that was sent before its sender learnt of the new plan, the last
-// frames of a response, and, on a connection that is new, the first request.
+// How long an idle connection that is to end waits for what is on its way. A
+// request may have been sent before its sender learnt of the new plan: so every
+// one waits drainIdle. One that is new waits until its age is drainFresh, for
+// the first request; one of HTTP/2 so long after its last request, whose last
+// frames net/http may not have written yet.
 // Envoy would drain for minutes (drain_timeout 600 s).
 const (
-	drainIdle = 100 * time.Millisecond
-	drainNew  = time.Second
+	drainIdle  = 200 * time.Millisecond
+	drainFresh = time.Second
 )
 
 // drainTCP is how long raw TCP goes on after its filter chain was replaced.
@@ -113,7 +117,7 @@ func (d *downstream) drain() {
 func (d *downstream) shut() {
 	l := &d.life
 	l.mu.Lock()
-	l.draining = true
+	l.draining, l.hurried = true, true
 	idle := l.running == 0
 	l.mu.Unlock()
 	switch c := d.chain.Load(); {
@@ -129,16 +133,21 @@ func (d *downstream) closeWhenIdle() {
 	l := &d.life
 	l.mu.Lock()
 	wait := drainIdle
-	if l.requests == 0 {
-		wait = max(wait, drainNew-time.Since(l.since))
+	if (l.requests == 0 || l.http2) && !l.hurried {
+		wait = max(wait, drainFresh-time.Since(l.since))
 	}
 	requests := l.requests
 	l.mu.Unlock()
 	time.AfterFunc(wait, func() {
 		l.mu.Lock()
 		idle := l.running == 0 && l.requests == requests
+		hurried := l.hurried
 		l.mu.Unlock()
-		if idle { // else done closes it
+		switch {
+		case !idle: // done closes it
+		case unread(d.raw.Conn) && !hurried: // a request has come, and its reader had no time yet
+			d.closeWhenIdle()
+		default:
 			d.abort()
 		}
 	})

@@ -34,6 +34,11 @@ type outgoing struct {
 	body io.ReadCloser // nil: none
 }
 
+// read tells whether the whole body was read.
+func (o *outgoing) read() bool {
+	return o.request.body == nil || o.request.body.whole.Load()
+}
+
 // lend gives the request to an attempt. Progress is called as the body is read.
 func (r *request) lend(progress func()) *outgoing {
 	if r.body == nil {

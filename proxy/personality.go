@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"hoplab.dev/passport"
 	"hoplab.dev/plan"
 )
 
@@ -44,6 +45,8 @@ type personality interface {
 	noRoute(x *exchange) *response
 	redirect(x *exchange, r *plan.Redirect) *response
 	fail(x *exchange, f *failure) *response
+	// ended tells of a failure in the system's own words.
+	ended(f *failure) *passport.Ended
 	// malformed answers what is no HTTP request; nil: nothing is answered.
 	malformed(err error) *response
 
@@ -96,3 +99,8 @@ func (*clientPersonality) headerName(canonical string) string   { return canonic
 func (*clientPersonality) sessionCache() tls.ClientSessionCache { return nil }
 func (*clientPersonality) leastRequests() bool                  { return false }
 func (*clientPersonality) clusterWord() string                  { return "cluster" }
+
+// ended: a client has no flags; what it saw says enough.
+func (*clientPersonality) ended(f *failure) *passport.Ended {
+	return &passport.Ended{Flag: "-", Message: f.message}
+}

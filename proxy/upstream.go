@@ -80,7 +80,7 @@ func (e *endpoint) dial(ctx context.Context, downstreamID string) (*upstream, *f
 // failed gives out the end of a connection that could not be made.
 func (u *upstream) failed(f *failure) *failure {
 	u.end.Closed = time.Now()
-	u.end.Ended = f.ended()
+	u.end.Ended = u.endpoint.cluster.node.personality().ended(f)
 	if u.raw != nil {
 		u.end.BytesSent, u.end.BytesReceived = u.raw.sent.Load(), u.raw.received.Load()
 	}

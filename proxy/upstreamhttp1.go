@@ -47,7 +47,7 @@ func (u *upstream) roundTripHTTP1(ctx context.Context, r *outgoing, header http.
 			out.tunnel = &upstreamTunnel{bufferedConn{Conn: u.stream, r: u.br}, func() { stop(); u.done(false) }}
 			return out, nil
 		}
-		out.body = &upstreamBody{ReadCloser: res.Body, u: u, stop: stop, sent: sent, keep: !res.Close && r.ambiguity == ""}
+		out.body = &upstreamBody{ReadCloser: res.Body, u: u, stop: stop, sent: sent, read: r.read, keep: !res.Close && r.ambiguity == ""}
 		out.ready = func() bool { return u.br.Buffered() > 0 }
 		return out, nil
 	}
@@ -164,6 +164,7 @@ type upstreamBody struct {
 	u    *upstream
 	stop func() bool
 	sent <-chan bool
+	read func() bool // whether the request's body was read whole
 	keep bool
 	eof  bool
 }
@@ -191,6 +192,9 @@ func (b *upstreamBody) whole() bool {
 		return whole
 	default:
 	}
+	if !b.read() {
+		return false // still sending
+	}
 	t := time.NewTimer(senderGrace)
 	defer t.Stop()
 	select {
@@ -201,8 +205,8 @@ func (b *upstreamBody) whole() bool {
 	}
 }
 
-// senderGrace is how long a connection's reuse is worth waiting for.
-const senderGrace = 5 * time.Millisecond
+// senderGrace bounds the wait for a sender that has nothing left to read.
+const senderGrace = time.Second
 
 // upstreamTunnel is an upstream connection after 101.
 type upstreamTunnel struct {
