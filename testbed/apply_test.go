@@ -245,7 +245,7 @@ func node(p *plan.Plan, kind plan.Kind) *plan.Node {
 // TestApplyLosesNothing sends 2,000 requests over kept connections while plans
 // change, in ways that every plan answers with 200.
 func TestApplyLosesNothing(t *testing.T) {
-	const requests, senders, changes = 2000, 20, 50
+	const requests, senders, changes = 2000, 10, 50
 	plans := []struct {
 		name  string
 		edits []edit

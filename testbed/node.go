@@ -53,6 +53,17 @@ func socketsOf(n *plan.Node) []socketKey {
 	return keys
 }
 
+// sockets are those of all nodes of a plan.
+func sockets(p *plan.Plan) map[socketKey]bool {
+	all := map[socketKey]bool{}
+	for i := range p.Nodes {
+		for _, key := range socketsOf(&p.Nodes[i]) {
+			all[key] = true
+		}
+	}
+	return all
+}
+
 // applyNode starts a node, or gives it its new plan. Replaced is the node that
 // accepts no more and is to be stopped, as it cannot become what the plan says.
 func (t *Testbed) applyNode(ctx context.Context, p plan.Node) (replaced *node, err error) {
@@ -173,7 +184,7 @@ const stopTimeout = 500 * time.Millisecond
 // retireGrace is how long nodes that no plan leads to any more go on: who chose
 // one just before may still be dialling it. A cluster is as kind: an endpoint
 // goes when its pod begins to end (istio: terminationDrainDuration).
-const retireGrace = 100 * time.Millisecond
+const retireGrace = 200 * time.Millisecond
 
 // retire ends nodes that have served, the outer ones before those they ask.
 func (t *Testbed) retire(ctx context.Context, nodes []*node) {

@@ -58,7 +58,7 @@ func TestSeats(t *testing.T) {
 			}
 		})
 	}
-	for range 200 {
+	for changes := 0; changes < 200 || asked.Load() < 200; changes++ {
 		next := s.seat()
 		serve(next, &answered, &serving) // waits for its turn
 		require.NoError(t, seat.Close())
@@ -68,7 +68,6 @@ func TestSeats(t *testing.T) {
 	close(stop)
 	asking.Wait()
 	assert.Equal(t, asked.Load(), answered.Load())
-	assert.Positive(t, asked.Load())
 	require.NoError(t, s.Close())
 	serving.Wait()
 	_, err = s.seat().Accept()

@@ -112,69 +112,73 @@ func (t *Testbed) Apply(ctx context.Context, p *plan.Plan, m *plan.Materials) er
 	release := t.Hold()
 	defer release()
 	old, oldMaterials := t.plan, t.materials
-	if err := t.enact(ctx, p, m); err != nil {
+	gone, err := t.enact(ctx, p, m)
+	if err == nil {
+		publications.commit()
+	}
+	t.retire(ctx, gone)
+	if err != nil {
 		publications.undo()
-		if back := t.enact(context.WithoutCancel(ctx), old, oldMaterials); back != nil {
+		ctx := context.WithoutCancel(ctx)
+		gone, back := t.enact(ctx, old, oldMaterials)
+		if back != nil {
 			err = fmt.Errorf("%w; and on the way back to the old plan: %w", err, back)
 		}
-		return err
+		t.retire(ctx, gone)
 	}
-	publications.commit()
-	t.firstProbes(ctx)
-	return nil
+	t.addresses.keep(sockets(t.plan))
+	if err == nil {
+		t.firstProbes(ctx)
+	}
+	return err
 }
 
 var errClosed = errors.New("the testbed is closed")
 
-// enact has the nodes do what a plan says. On an error some do and some do not.
-func (t *Testbed) enact(ctx context.Context, p *plan.Plan, m *plan.Materials) error {
-	var names []string
-	wanted := map[socketKey]bool{}
-	for i := range p.Nodes {
-		names = append(names, p.Nodes[i].Name)
+// enact has the nodes do what a plan says. Gone are those that do nothing in it
+// and are to be retired. On an error some nodes do what it says and some do not.
+func (t *Testbed) enact(ctx context.Context, p *plan.Plan, m *plan.Materials) (gone []*node, err error) {
+	for i := range p.Nodes { // in order: addresses are given as they are asked for
 		for _, key := range socketsOf(&p.Nodes[i]) {
-			wanted[key] = true
 			if t.addresses.has(key) {
 				continue
 			}
 			if err := t.addresses.listen(key); err != nil {
-				return fmt.Errorf("%s: %w", p.Nodes[i].Name, err)
+				return nil, fmt.Errorf("%s: %w", p.Nodes[i].Name, err)
 			}
 		}
 	}
 	if err := t.vault.Update(ctx, m); err != nil {
-		return err
+		return nil, err
+	}
+	var names []string
+	for _, n := range p.Nodes {
+		names = append(names, n.Name)
 	}
 	t.tokens.Update(names)
 	t.mu.Lock()
 	t.plan, t.materials = p, m
 	t.mu.Unlock()
-
-	var gone []*node
-	defer func() { t.retire(ctx, gone) }()
 	order := slices.Clone(p.Nodes)
 	slices.SortStableFunc(order, func(a, b plan.Node) int { return depth(a.Kind) - depth(b.Kind) })
 	for _, n := range order {
 		replaced, err := t.applyNode(ctx, n)
 		if err != nil {
-			return fmt.Errorf("%s: %w", n.Name, err)
+			return gone, fmt.Errorf("%s: %w", n.Name, err)
 		}
 		if replaced != nil {
 			gone = append(gone, replaced)
 		}
 	}
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for name, n := range t.nodes {
 		if !slices.Contains(names, name) {
 			gone = append(gone, n)
 			delete(t.nodes, name)
 		}
 	}
-	t.mu.Unlock()
-	t.retire(ctx, gone)
-	gone = nil
-	t.addresses.keep(wanted)
-	return nil
+	return gone, nil
 }
 
 // Hold makes every node let go of its idle upstream connections and keep none

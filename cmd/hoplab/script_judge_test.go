@@ -159,7 +159,7 @@ func cmdRefused(ts *testscript.TestScript, neg bool, args []string) {
 // hold VARIABLE
 //
 // Listens on a free port, whose number is put into the variable, to the end of
-// the script.
+// the script or to release.
 func cmdHold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: hold VARIABLE")
@@ -167,9 +167,23 @@ func cmdHold(ts *testscript.TestScript, neg bool, args []string) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
+	*ts.Value(heldKey{}).(*net.Listener) = l
 	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 	ts.Setenv("holder_pid", strconv.Itoa(os.Getpid()))
 }
+
+// release
+//
+// Gives the port of the last hold free.
+func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
+	held := *ts.Value(heldKey{}).(*net.Listener)
+	if neg || len(args) > 0 || held == nil {
+		ts.Fatalf("usage: release, after hold")
+	}
+	ts.Check(held.Close())
+}
+
+type heldKey struct{}
 
 // json FILE PATH REGEXP, or json FILE PATH -> VARIABLE
 //

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -92,7 +93,7 @@ func runScripts(t *testing.T, files, env []string) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": cmdExits, "start": cmdStart, "await": cmdAwait, "end": cmdEnd, "until": cmdUntil, "nudge": cmdNudge,
 			"json": cmdJSON, "get": cmdGet, "drip": cmdDrip, "plain": cmdPlain, "edit": cmdEdit, "refused": cmdRefused,
-			"gone": cmdGone, "hold": cmdHold,
+			"gone": cmdGone, "hold": cmdHold, "release": cmdRelease,
 		},
 		Setup: func(e *testscript.Env) error {
 			// The path of a unix socket has 103 bytes at most, and a script's own
@@ -108,6 +109,7 @@ func runScripts(t *testing.T, files, env []string) {
 			e.Setenv("HOPLAB_STATE", filepath.Join(state, "s"))
 			e.Setenv("URL", url)
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // with -race every process would end a second late
+			e.Values[heldKey{}] = new(net.Listener)
 			e.Values[processesKey{}] = map[string]*process{}
 			e.Defer(func() { endAll(e.Values[processesKey{}].(map[string]*process)) })
 			e.Vars = append(e.Vars, env...)
