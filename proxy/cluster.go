@@ -138,8 +138,14 @@ func (e *endpoint) name() string {
 
 // why tells why this endpoint could be chosen.
 func (e *endpoint) why(c *cluster) string {
+	if len(c.endpoints) == 1 {
+		if e.health != nil && !e.health.usable() {
+			return "fail open: the only target is not healthy"
+		}
+		return "it is the only one"
+	}
 	if e.health == nil {
-		return fmt.Sprintf("1 of %d", len(c.endpoints))
+		return fmt.Sprintf("one of %d", len(c.endpoints))
 	}
 	usable := 0
 	for _, o := range c.endpoints {
@@ -150,7 +156,7 @@ func (e *endpoint) why(c *cluster) string {
 	if usable == 0 {
 		return fmt.Sprintf("fail open: none of %d targets is healthy", len(c.endpoints))
 	}
-	return fmt.Sprintf("1 of %d healthy of %d", usable, len(c.endpoints))
+	return fmt.Sprintf("%d of %d targets are healthy, and this is one", usable, len(c.endpoints))
 }
 
 // take gives an open connection that can carry one more request: a pooled one,

@@ -83,7 +83,7 @@ func TestHealth(t *testing.T) {
 	}
 	assert.Equal(t, map[string]int{"a": 100}, ask(100), "all reach the other")
 	chose := l.request("alb/ns/in", 100).Chose
-	assert.Equal(t, "1 of 1 healthy of 2", chose[len(chose)-1].Because)
+	assert.Equal(t, "1 of 2 targets are healthy, and this is one", chose[len(chose)-1].Because)
 
 	a.Store(404)
 	awaitHealth(t, n, "unhealthy", "unhealthy")
@@ -99,8 +99,8 @@ func TestHealth(t *testing.T) {
 	// A new plan with the same targets keeps what is known of them.
 	require.NoError(t, n.Apply(probed(nil)))
 	assert.Equal(t, "healthy", n.Health()[1].State)
-	require.NoError(t, n.Apply(probed(func(h *plan.HealthCheck) { h.Path = "/other" })))
-	assert.Equal(t, "initial", n.Health()[1].State)
+	require.NoError(t, n.Apply(probed(func(h *plan.HealthCheck) { h.Codes = "418" })))
+	assert.NotEqual(t, "healthy", n.Health()[1].State, "another check knows nothing of it")
 	for _, role := range []passport.Role{passport.Accepted, passport.Dialled} {
 		for _, r := range l.requests("alb/ns/in", role, 120) {
 			assert.Equal(t, "/", r.Path, "a probe is nobody's request")

@@ -69,8 +69,8 @@ func listenersOf(n *plan.Node) []listenerOf {
 		}
 		protocol := "HTTP"
 		for _, l := range n.Listeners {
-			if slices.Contains(l.Ports, key.port) {
-				protocol = l.Protocol
+			if !l.Outbound && slices.Contains(l.Ports, key.port) {
+				protocol = l.ProtocolOn(key.port)
 			}
 		}
 		out = append(out, listenerOf{key, protocol})

@@ -3,6 +3,7 @@ package testbed
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -14,8 +15,17 @@ import (
 
 // Publish says where the outermost nodes' ports are bound on 127.0.0.1.
 type Publish struct {
-	Auto  bool // any free port
-	Ports []PublishPort
+	Address string // to bind; "" is 127.0.0.1, so that nobody else on the network reaches it
+	Auto    bool   // any free port
+	Ports   []PublishPort
+}
+
+// address is where published ports are bound.
+func (o *Publish) address() string {
+	if o.Address != "" {
+		return o.Address
+	}
+	return "127.0.0.1"
 }
 
 // PublishPort puts one port somewhere else than by rule.
@@ -57,7 +67,8 @@ func ParsePublish(s string) (PublishPort, error) {
 // published is a port of a node on 127.0.0.1.
 type published struct {
 	node   string
-	port   int // the cluster's
+	port   int // by which clients mean it: a load balancer's, or that of a gateway's Service
+	target int // of the node's listener
 	local  int // asked for; 0: any
 	socket *socket
 	server *node // who serves it
@@ -87,7 +98,8 @@ func (o *Publish) wanted(p *plan.Plan) ([]*published, error) {
 			if l.Outbound {
 				continue
 			}
-			for _, port := range l.Ports {
+			clients := l.ClientPorts()
+			for _, port := range slices.Sorted(maps.Keys(clients)) {
 				if port == 15021 { // status, for health checks alone
 					continue
 				}
@@ -113,7 +125,7 @@ func (o *Publish) wanted(p *plan.Plan) ([]*published, error) {
 					}
 				}
 				used[port]++
-				out = append(out, &published{node: n.Name, port: port, local: local})
+				out = append(out, &published{node: n.Name, port: port, target: clients[port], local: local})
 			}
 		}
 	}
@@ -160,10 +172,10 @@ func (t *Testbed) publish(p *plan.Plan) (*publications, error) {
 		if w.socket != nil {
 			continue
 		}
-		w.socket, err = open(net.JoinHostPort("127.0.0.1", strconv.Itoa(w.local)))
+		w.socket, err = open(net.JoinHostPort(t.options.Publish.address(), strconv.Itoa(w.local)))
 		if err != nil {
 			out.undo()
-			return nil, fmt.Errorf("127.0.0.1:%d, for port %d of %s, %w: %s", w.local, w.port, w.node, ErrPublish, whyNot(err, w.local))
+			return nil, fmt.Errorf("%s:%d, for port %d of %s, %w: %s", t.options.Publish.address(), w.local, w.port, w.node, ErrPublish, whyNot(err, w.local))
 		}
 		out.fresh = append(out.fresh, w.socket)
 	}
@@ -204,7 +216,7 @@ func (p *publications) commit() {
 			continue
 		}
 		next := p.next[i]
-		if next.port == was.port && was.server == t.nodes[next.node] {
+		if next.target == was.target && was.server == t.nodes[next.node] {
 			next.server, next.seat = was.server, was.seat
 			continue
 		}
@@ -213,7 +225,7 @@ func (p *publications) commit() {
 	for _, n := range p.next {
 		if n.seat == nil {
 			n.server, n.seat = t.nodes[n.node], n.socket.seat()
-			t.serve(n.server, n.seat, n.port, false)
+			t.serve(n.server, n.seat, n.target, false)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -123,7 +124,7 @@ func clientTLS(name, tlsMax string, verify bool) (*plan.ClientTLS, error) {
 	if verify {
 		c.Trust, c.VerifyName = plan.ACMTrust, name
 	} else {
-		c.Why = "asked behind the load balancer, where no public authority vouches for anybody"
+		c.Why = "no authority that clients trust has issued it: hoplab asks as curl -k does"
 	}
 	switch tlsMax {
 	case "", "1.3":
@@ -165,6 +166,9 @@ func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port 
 		if n = p.Node(r.Via); n == nil || n.Kind == plan.Client {
 			return false, refuse("one of "+strings.Join(nodeNames(p), ", "), "there is no node %q", r.Via)
 		}
+		if n.App != nil && n.App.Private {
+			return false, refuse("--via sidecar/"+n.Pod, "%s is reached by its own sidecar alone", n.Name)
+		}
 		port = viaPort(n, u.Scheme, port)
 	} else if h, ok := p.Locate(u.Hostname()); ok {
 		n = p.Node(h.Node)
@@ -173,11 +177,59 @@ func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port 
 	} else {
 		return false, refuse("", "nothing is there to ask")
 	}
-	if n.Kind == plan.Gateway && r.Via == "" { // no edge: the Service's port leads to the gateway's
-		port = viaPort(n, u.Scheme, port)
+	q.request.Peer = n.Name
+	q.request.To = plan.Address{Pod: n.Pod, Port: port}
+	if r.Via == "" { // by the ports that clients know
+		target, open := clientPort(n, port)
+		if !open {
+			q.request.To = plan.Address{Literal: t.Refused()}
+			return true, nil
+		}
+		q.request.To.Port = target
 	}
-	q.request.To, q.request.Peer = plan.Address{Pod: n.Pod, Port: port, Private: n.App != nil && n.App.Private}, n.Name
-	return n.Kind == plan.Edge, nil
+	return n.Kind == plan.Edge || (r.Via == "" && t.verifiable(n)), nil
+}
+
+// clientPort is the port of a node's own address that clients reach by a port.
+func clientPort(n *plan.Node, port int) (target int, open bool) {
+	for _, l := range n.Listeners {
+		if target, ok := l.ClientPorts()[port]; ok && !l.Outbound {
+			return target, true
+		}
+	}
+	return 0, false
+}
+
+// verifiable tells whether all certificates of a gateway that clients reach
+// directly are of the authority that they trust.
+func (t *Testbed) verifiable(n *plan.Node) bool {
+	roots, err := t.vault.Trust(plan.ACMTrust)
+	if err != nil {
+		return false
+	}
+	for _, l := range n.Listeners {
+		for _, fc := range l.FilterChains {
+			if fc.TLS == nil {
+				continue
+			}
+			for _, name := range fc.TLS.Certificates {
+				c, err := t.vault.Certificate(name)
+				if err != nil {
+					continue // it serves nothing
+				}
+				above := x509.NewCertPool()
+				for _, der := range c.Certificate[1:] {
+					if parsed, err := x509.ParseCertificate(der); err == nil {
+						above.AddCert(parsed)
+					}
+				}
+				if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: above}); err != nil {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // viaPort is the port of a node that a URL means: the same, else the first of

@@ -242,3 +242,15 @@ func (t *Testbed) Close(ctx context.Context) error {
 	t.addresses.close()
 	return err
 }
+
+// Warm waits until every workload has its key and certificate, or ctx ends.
+func (t *Testbed) Warm(ctx context.Context) {
+	t.mu.RLock()
+	nodes := slices.Collect(maps.Values(t.nodes))
+	t.mu.RUnlock()
+	for _, n := range nodes {
+		if n.workload != nil {
+			_, _ = n.workload.Certificate(ctx) // who needs it will be told why it is not there
+		}
+	}
+}

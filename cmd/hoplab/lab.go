@@ -38,7 +38,7 @@ func (c *cli) read(ref string) (*lab, error) {
 }
 
 func compile(s *scenarios.Source) mesh.Output {
-	return mesh.Compile(mesh.Input{Objects: s.Objects, Parsed: s.Diagnostics, Files: s.Extra, Apps: apps.Names()})
+	return mesh.Compile(mesh.Input{Name: s.Name(), At: time.Now(), Objects: s.Objects, Parsed: s.Diagnostics, Files: s.Extra, Apps: apps.Names()})
 }
 
 // load is read for commands that start something: it says what is wrong, and
@@ -49,10 +49,15 @@ func (c *cli) load(ref string) (*lab, error) {
 		return nil, err
 	}
 	c.sayDiagnostics(l.source, &l.out)
-	if l.out.Refused {
-		return nil, usage("hoplab check "+ref, "%s is refused: nothing was started", ref)
+	return l, l.refused(ref)
+}
+
+// refused is an error when nothing of the lab may be started.
+func (l *lab) refused(ref string) error {
+	if !l.out.Refused {
+		return nil
 	}
-	return l, nil
+	return usage("hoplab check "+ref, "%s is refused: nothing was started", ref)
 }
 
 // state opens the state directory.
@@ -78,6 +83,10 @@ func (c *cli) start(ctx context.Context, l *lab) (*testbed.Testbed, func(), erro
 	if err != nil {
 		return nil, nil, err
 	}
+	// The first request's handshakes must not tell of keys that were not made yet.
+	warm, cancel := context.WithTimeout(ctx, warmTimeout)
+	defer cancel()
+	t.Warm(warm)
 	return t, func() { closeSoon(ctx, t) }, nil
 }
 
@@ -87,6 +96,9 @@ func (c *cli) bringUp(ctx context.Context, l *lab, o testbed.Options) (*testbed.
 	o.Shared = c.sharedAddresses()
 	return testbed.Start(ctx, l.out.Plan, l.out.Materials, o)
 }
+
+// warmTimeout bounds the wait for workload keys; a thousand of them take longer.
+const warmTimeout = 2 * time.Second
 
 // closeTimeout is how long running requests may go on, so that all is over
 // within a second of a Ctrl-C.

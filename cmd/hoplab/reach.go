@@ -33,6 +33,7 @@ func (c *cli) reach(ctx context.Context, scenario string, mayStart bool) (client
 	}
 	if scenario == "" {
 		scenario = defaultScenario
+		c.say("nothing is up: %s is started for this", scenario)
 	}
 	l, err := c.load(scenario)
 	if err != nil {

@@ -34,7 +34,7 @@ func testCommand() *command {
 			var reports []checks.Report
 			failures := 0
 			for _, ref := range refs {
-				r, err := c.runChecks(ctx, ref)
+				r, err := c.runChecks(ctx, ref, *all)
 				if err != nil {
 					return err
 				}
@@ -52,9 +52,18 @@ func testCommand() *command {
 	}
 }
 
-func (c *cli) runChecks(ctx context.Context, ref string) (checks.Report, error) {
-	l, err := c.load(ref)
+// runChecks runs the checks of one scenario. Quiet: what is wrong in it is not
+// said, as it may be what the checks are about.
+func (c *cli) runChecks(ctx context.Context, ref string, quiet bool) (checks.Report, error) {
+	read := c.load
+	if quiet {
+		read = c.read
+	}
+	l, err := read(ref)
 	if err != nil {
+		return checks.Report{}, err
+	}
+	if err := l.refused(ref); err != nil {
 		return checks.Report{}, err
 	}
 	if l.out.World.Scenario == nil || len(l.out.World.Scenario.Spec.Checks) == 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -48,7 +49,7 @@ func (o *upOptions) run(ctx context.Context, c *cli, args []string) error {
 	if err := oneOf("up", "output form", o.output, "text", "json"); err != nil {
 		return err
 	}
-	publish, err := o.publications()
+	publish, err := o.publications(c)
 	if err != nil {
 		return err
 	}
@@ -85,8 +86,13 @@ func (o *upOptions) run(ctx context.Context, c *cli, args []string) error {
 // runName is --name, else the scenario's.
 func (o *upOptions) runName(l *lab) string { return cmp.Or(o.name, l.out.Plan.Scenario) }
 
-func (o *upOptions) publications() (*testbed.Publish, error) {
-	p := &testbed.Publish{}
+// publications are the wishes of --publish. HOPLAB_PUBLISH_ADDRESS is for
+// containers, whose ports are forwarded to another address than loopback.
+func (o *upOptions) publications(c *cli) (*testbed.Publish, error) {
+	p := &testbed.Publish{Address: c.getenv("HOPLAB_PUBLISH_ADDRESS")}
+	if p.Address != "" && net.ParseIP(p.Address) == nil {
+		return nil, usage("0.0.0.0, in a container", "HOPLAB_PUBLISH_ADDRESS=%s is no IP address", p.Address)
+	}
 	for _, s := range o.publish {
 		if s == "auto" {
 			p.Auto = true
@@ -217,5 +223,11 @@ func writeCurl(ctx context.Context, t *testbed.Testbed, run *runs.Run) error {
 			published[p.Port] = p.Addr
 		}
 	}
-	return run.WriteCurl(published, t.Refused())
+	var nodes []string
+	for _, n := range s.Nodes {
+		for _, l := range n.Listeners {
+			nodes = append(nodes, l.Addr)
+		}
+	}
+	return run.WriteCurl(published, t.Refused(), nodes)
 }

@@ -18,8 +18,9 @@ func (r *Run) CA() string { return r.File("ca.pem") }
 // WriteCurl writes the .curlrc with which plain curl goes to the published
 // ports (cluster port -> host:port on loopback), whatever the URL's host is.
 // Ports 80 and 443 are always there: an absent one leads to refused, where
-// nothing listens.
-func (r *Run) WriteCurl(published map[int]string, refused string) error {
+// nothing listens. The addresses of nodes (host:port) lead to themselves, so
+// that a node can still be asked behind the edge.
+func (r *Run) WriteCurl(published map[int]string, refused string, nodes []string) error {
 	ports := map[int]string{80: refused, 443: refused}
 	for port, addr := range published {
 		ports[port] = addr
@@ -28,6 +29,9 @@ func (r *Run) WriteCurl(published map[int]string, refused string) error {
 	// curl's own escapes, not Go's (curl: src/tool_parsecfg.c, unslashquote)
 	ca := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(r.CA())
 	fmt.Fprintf(&b, "cacert = \"%s\"\n", ca)
+	for _, addr := range nodes { // the first line that fits counts
+		fmt.Fprintf(&b, "connect-to = \"%s:%s\"\n", addr, addr)
+	}
 	for _, port := range slices.Sorted(maps.Keys(ports)) {
 		fmt.Fprintf(&b, "connect-to = \":%d:%s\"\n", port, ports[port])
 	}

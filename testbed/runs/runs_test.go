@@ -231,11 +231,12 @@ func TestWriteCurl(t *testing.T) {
 	run, err := runs.Open(state).Claim(runs.Info{Name: "a", PID: os.Getpid()})
 	require.NoError(t, err)
 	defer run.Release()
-	require.NoError(t, run.WriteCurl(map[int]string{443: "127.0.0.1:8443", 9000: "127.0.0.1:9000"}, "127.0.0.1:1"))
+	require.NoError(t, run.WriteCurl(map[int]string{443: "127.0.0.1:8443", 9000: "127.0.0.1:9000"}, "127.0.0.1:1", []string{"127.20.0.3:8443"}))
 	text, err := os.ReadFile(filepath.Join(run.CurlHome(), ".curlrc"))
 	require.NoError(t, err)
 	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(run.CA())
 	assert.Equal(t, `cacert = "`+quoted+`"
+connect-to = "127.20.0.3:8443:127.20.0.3:8443"
 connect-to = ":80:127.0.0.1:1"
 connect-to = ":443:127.0.0.1:8443"
 connect-to = ":9000:127.0.0.1:9000"
