@@ -100,6 +100,7 @@ var varying = []struct {
 	{regexp.MustCompile(`127\.[0-9]+\.0\.`), "127.N.0."},
 	{regexp.MustCompile(`Root=1-[0-9a-f]{8}-[0-9a-f]{24}|TID_[0-9a-f]{32}|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b[0-9a-f]{10}\b`), "ID"},
 	{regexp.MustCompile(` -?[0-9]+\.[0-9]{3} -?[0-9.]+ -?[0-9.]+ `), " TIMES "},
+	{regexp.MustCompile(`" [0-9]+ [0-9]+ [0-9]+ (-|[0-9]+) "`), `" BYTES MILLIS "`}, // of an Envoy's log line
 	{regexp.MustCompile(`  +`), "  "},
 }
 

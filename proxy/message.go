@@ -34,9 +34,11 @@ type outgoing struct {
 	body io.ReadCloser // nil: none
 }
 
-// read tells whether the whole body was read.
+// read tells whether the whole body was read, of which HTTP/2 may tell the end
+// after the last byte.
 func (o *outgoing) read() bool {
-	return o.request.body == nil || o.request.body.whole.Load()
+	b := o.request.body
+	return b == nil || b.whole.Load() || o.length >= 0 && b.n.Load() >= o.length
 }
 
 // lend gives the request to an attempt. Progress is called as the body is read.

@@ -173,10 +173,10 @@ func (n *Node) Close(ctx context.Context) error {
 		conns = append(conns, d)
 	}
 	n.mu.Unlock()
-	n.stop()
 	for _, d := range conns {
 		d.shut()
 	}
+	n.stop()
 	done := make(chan struct{})
 	go func() { n.serving.Wait(); close(done) }()
 	select {

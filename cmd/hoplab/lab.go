@@ -83,10 +83,6 @@ func (c *cli) start(ctx context.Context, l *lab) (*testbed.Testbed, func(), erro
 	if err != nil {
 		return nil, nil, err
 	}
-	// The first request's handshakes must not tell of keys that were not made yet.
-	warm, cancel := context.WithTimeout(ctx, warmTimeout)
-	defer cancel()
-	t.Warm(warm)
 	return t, func() { closeSoon(ctx, t) }, nil
 }
 
@@ -94,11 +90,19 @@ func (c *cli) start(ctx context.Context, l *lab) (*testbed.Testbed, func(), erro
 func (c *cli) bringUp(ctx context.Context, l *lab, o testbed.Options) (*testbed.Testbed, error) {
 	defer c.progress("starting " + l.out.Plan.Scenario + ": the first start makes RSA keys, and keeps them")()
 	o.Shared = c.sharedAddresses()
-	return testbed.Start(ctx, l.out.Plan, l.out.Materials, o)
+	t, err := testbed.Start(ctx, l.out.Plan, l.out.Materials, o)
+	if err != nil {
+		return nil, err
+	}
+	// The first request's handshakes must not tell of keys that were not made yet.
+	warm, cancel := context.WithTimeout(ctx, warmTimeout)
+	defer cancel()
+	t.Warm(warm)
+	return t, nil
 }
 
 // warmTimeout bounds the wait for workload keys; a thousand of them take longer.
-const warmTimeout = 2 * time.Second
+const warmTimeout = time.Second
 
 // closeTimeout is how long running requests may go on, so that all is over
 // within a second of a Ctrl-C.

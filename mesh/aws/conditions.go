@@ -100,6 +100,7 @@ func (q *queriesJSON) validate() error {
 		return nil
 	}
 	if len(q.Values) == 0 {
+		//lint:ignore ST1005 the controller's own text
 		return errors.New("Values cannot be empty")
 	}
 	if slices.ContainsFunc(q.Values, func(v queryJSON) bool { return v.Value == "" }) {

@@ -32,7 +32,6 @@ type member struct {
 	listeners map[int]string // port -> HTTP or HTTPS
 	rules     []rule
 	fallback  *rule // of spec.defaultBackend
-	built     bool
 }
 
 func (m *member) key() string                       { return m.Namespace + "/" + m.Name }

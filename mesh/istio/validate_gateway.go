@@ -117,7 +117,8 @@ func (c *compiler) validateServerPort(o *manifest.Object, path string, port *net
 	if n := port.GetNumber(); n < 1 || n > 65535 {
 		c.required(o, path+".number", fmt.Sprintf("port number %d must be in the range 1..65535", n), "the port of the gateway's Service")
 	}
-	if port.GetTargetPort() > 0 { //nolint:staticcheck // deprecated, and refused for it
+	//lint:ignore SA1019 deprecated, and refused for it
+	if port.GetTargetPort() > 0 {
 		c.refuse(o, path+".targetPort", "targetPort has no impact on Gateways", "the targetPort of the gateway's Service counts")
 	}
 	if port.GetName() == "" {
