@@ -49,11 +49,12 @@ func (*alb) routeWord() string                    { return "listener rule" }
 func (*alb) clusterWord() string                  { return "target group" }
 
 // plaintextOnTLS is what an ALB answers on an HTTPS listener.
-func (a *alb) plaintextOnTLS() string {
-	body := "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n<body>\r\n" +
-		"<center><h1>400 Bad Request</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>\r\n</body>\r\n</html>\r\n"
-	return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nServer: awselb/2.0\r\nDate: %s\r\nContent-Type: text/html\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		time.Now().UTC().Format(http.TimeFormat), len(body), body)
+func (a *alb) plaintextOnTLS() *response {
+	res := localReply(http.StatusBadRequest, "text/html",
+		"<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n<body>\r\n"+
+			"<center><h1>400 Bad Request</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>\r\n</body>\r\n</html>\r\n")
+	res.closeAfter = true
+	return res
 }
 
 // maxForwardedFor: more addresses in X-Forwarded-For are answered with 463.

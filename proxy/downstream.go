@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -234,16 +235,22 @@ func handshakeRefusal(err error) string {
 	return "TLS handshake failed: " + strings.TrimPrefix(err.Error(), "tls: ")
 }
 
-// notTLS answers plaintext on a chain that terminates TLS.
+// notTLS answers plain HTTP on a chain that terminates TLS, and closes on
+// other bytes.
 func (d *downstream) notTLS() {
-	d.ended("-", "", "plaintext on a port that speaks TLS")
-	if reply := d.node.personality().plaintextOnTLS(); reply != "" {
-		_ = d.raw.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = io.WriteString(d.raw, reply)
-		_ = d.raw.CloseWrite()
-		d.lingerBriefly()
+	reply := d.node.personality().plaintextOnTLS()
+	if reply == nil || len(d.raw.peeked) == 0 || !isMethodByte(d.raw.peeked[0]) {
+		d.ended("-", "", "plaintext on a port that speaks TLS")
+		return
 	}
-	_ = d.raw.Close()
+	d.ended("400", "", "plain HTTP on a port that speaks TLS")
+	d.node.env.Sink.Conn(d.end)
+	ordinal, _ := d.begin()
+	defer d.done()
+	_ = d.raw.SetWriteDeadline(time.Now().Add(time.Second))
+	w := &http1Writer{d: d, bw: bufio.NewWriter(d.raw), method: http.MethodGet, minor: 1, close: true}
+	d.node.replyMalformed(d, w, reply, ordinal, "")
+	d.lingerAfterReply()
 }
 
 // lingerBriefly reads what is still coming, so that closing with unread bytes

@@ -39,12 +39,12 @@ func (*envoy) connectionHeader(close bool, minor int) string {
 	return ""
 }
 
-func (*envoy) http2WithoutALPN() bool { return true } // codec_type AUTO
-func (*envoy) plaintextOnTLS() string { return "" }   // BoringSSL: HTTP_REQUEST, closed
-func (*envoy) leastRequests() bool    { return true }
-func (*envoy) hostWord() string       { return "virtual host" }
-func (*envoy) routeWord() string      { return "route" }
-func (*envoy) clusterWord() string    { return "cluster" }
+func (*envoy) http2WithoutALPN() bool    { return true } // codec_type AUTO
+func (*envoy) plaintextOnTLS() *response { return nil }  // BoringSSL: HTTP_REQUEST, closed
+func (*envoy) leastRequests() bool       { return true }
+func (*envoy) hostWord() string          { return "virtual host" }
+func (*envoy) routeWord() string         { return "route" }
+func (*envoy) clusterWord() string       { return "cluster" }
 
 // sessionCache: max_session_keys is 1 by default.
 func (*envoy) sessionCache() tls.ClientSessionCache { return tls.NewLRUClientSessionCache(1) }

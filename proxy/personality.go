@@ -23,8 +23,8 @@ type personality interface {
 	connectionHeader(close bool, minor int) string
 	// http2WithoutALPN: HTTP/2 is also taken where no ALPN chose it.
 	http2WithoutALPN() bool
-	// plaintextOnTLS is written to who speaks plaintext on a TLS port.
-	plaintextOnTLS() string
+	// plaintextOnTLS answers who speaks plain HTTP on a TLS port; nil: nobody.
+	plaintextOnTLS() *response
 	sessionCache() tls.ClientSessionCache
 	leastRequests() bool // else round robin
 
