@@ -122,9 +122,10 @@ func TestHTTP2Multiplexes(t *testing.T) {
 					n.Clusters[0].ProtocolVersion = "HTTP2"
 				}
 				l.node(n)
-				release := make(chan bool)
+				arrived, release := make(chan bool), make(chan bool)
 				l.app("app", 80, func(w http.ResponseWriter, r *http.Request) {
 					if r.URL.Path == "/slow" {
+						close(arrived)
 						<-release
 					}
 					_, _ = io.WriteString(w, r.URL.Path)
@@ -132,6 +133,7 @@ func TestHTTP2Multiplexes(t *testing.T) {
 				p := connect()
 				assert.Equal(t, "/first", p.get("/first").body) // so that a connection is there to share
 				slow := p.open("GET", "/slow", true)
+				<-arrived
 				for i := range 5 {
 					path := fmt.Sprintf("/%d", i)
 					assert.Equal(t, path, p.get(path).body, "not behind the slow one")
