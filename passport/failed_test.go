@@ -331,3 +331,15 @@ func TestRetryIncomplete(t *testing.T) {
 	two.over()
 	assert.True(t, joinProcesses(t, p)[0].Complete())
 }
+
+// Who refuses a certificate knows why; the other end saw an alert.
+func TestRefusedByTheDialler(t *testing.T) {
+	refused := &Ended{Flag: "UF", Message: "the server is spiffe://a, expected spiffe://b"}
+	alert := &Ended{Flag: "-", Message: "an alert: bad certificate"}
+	dialled := &ConnEnd{Ended: refused, TLS: &TLSEnd{Terminated: true, Peer: &Certificate{}}}
+	accepted := &ConnEnd{Ended: alert, TLS: &TLSEnd{Terminated: true}}
+	l := &leg{wire: &wire{dialled: dialled, accepted: accepted}, exchange: &exchange{}}
+	assert.Equal(t, refused, l.story())
+	dialled.TLS.Peer = nil // it was refused itself, and saw no certificate
+	assert.Equal(t, alert, l.story())
+}

@@ -147,7 +147,7 @@ func (l *leg) story() *Ended {
 	if r := l.accepted(); r != nil && r.Ended != nil {
 		return r.Ended
 	}
-	if c := l.acceptedConn(); broken && c != nil && c.Ended != nil {
+	if c := l.acceptedConn(); broken && c != nil && c.Ended != nil && !l.refusedByDialler() {
 		return c.Ended
 	}
 	if r := l.dialled(); r != nil && r.Ended != nil {
@@ -157,6 +157,13 @@ func (l *leg) story() *Ended {
 		return c.Ended
 	}
 	return l.ended
+}
+
+// refusedByDialler: the dialling end refused the certificate that it was shown.
+// It alone knows why; the other end saw an alert.
+func (l *leg) refusedByDialler() bool {
+	c := l.dialledConn()
+	return c != nil && c.Ended != nil && c.TLS != nil && !c.TLS.Complete && c.TLS.Peer != nil
 }
 
 // broken: no request came through well.

@@ -27,10 +27,9 @@ type Cluster struct {
 
 // Endpoint is one place where a cluster is served.
 type Endpoint struct {
-	Node    string     `json:"node,omitempty"`   // the node that answers there, where it is one of ours
-	Address Address    `json:"address"`          // where to dial
-	TLS     *ClientTLS `json:"tls,omitempty"`    // auto mTLS is decided per endpoint
-	Weight  int        `json:"weight,omitempty"` // 0: all weigh the same; nothing sets another weight yet
+	Node    string     `json:"node,omitempty"` // the node that answers there, where it is one of ours
+	Address Address    `json:"address"`        // where to dial
+	TLS     *ClientTLS `json:"tls,omitempty"`  // auto mTLS is decided per endpoint
 	// NodePort is the port of the Kubernetes node that leads to Address; an
 	// ALB with instance targets names it in its log. 0: dialled directly.
 	NodePort int `json:"nodePort,omitempty"`

@@ -170,11 +170,11 @@ func TestPassportsOfFailures(t *testing.T) {
 		{"the client trusts another", func(f *chainOfFour) {
 			f.certs.believe("other", newAuthority(f, "other"))
 			f.tls.Trust = "other"
-		}, 0, 1, 0, "-"}, // as the server tells it
+		}, 0, 1, 0, "-"}, // as the client tells it, who has no flags
 		{"no route at the gateway", func(f *chainOfFour) { f.gw.Routes = nil }, 404, 2, 1, "NR"},
 		{"another identity", func(f *chainOfFour) {
 			f.gw.Clusters[0].Endpoints[0].TLS.Identities = []string{"spiffe://cluster.local/ns/x/sa/x"}
-		}, 503, 5, 4, "-"},
+		}, 503, 5, 4, "UF"}, // as the gateway tells it: it refused
 		{"no app", func(f *chainOfFour) { f.refuse("app", 80) }, 503, 6, 5, "UF"},
 		{"no target", func(f *chainOfFour) { f.alb.Clusters[0].Endpoints = nil }, 503, 1, 0, "503"},
 		{"no secret", func(f *chainOfFour) { f.gw.Listeners[0].FilterChains[0].TLS.Certificates = []string{"none"} }, 502, 2, 1, ""},
