@@ -29,6 +29,7 @@ type Workload struct {
 	mu      sync.Mutex
 	key     *keyJob
 	attempt *attempt // the one under way, or the last
+	next    *attempt // its successor, under way; nil: none yet
 }
 
 // attempt is one try to get a certificate. The fields below done are set
@@ -93,11 +94,33 @@ func (w *Workload) begin(needed bool) *attempt {
 	} else if needed {
 		keys.need(w.key)
 	}
-	if w.attempt == nil || w.attempt.failed() {
+	switch {
+	case w.attempt == nil || w.attempt.failed() || w.attempt.ended():
 		w.attempt = &attempt{done: make(chan struct{})}
 		go w.try(w.attempt, w.key)
+	case needed && w.attempt.halfway() && (w.next == nil || w.next.failed()):
+		// Half of its life is over: the next one is on its way, as istio-agent
+		// has it (secretcache.go rotateTime), while this one still serves.
+		w.next = &attempt{done: make(chan struct{})}
+		go w.try(w.next, w.key)
+	}
+	if w.next != nil && isClosed(w.next.done) && w.next.err == nil {
+		w.attempt, w.next = w.next, nil
 	}
 	return w.attempt
+}
+
+// ended tells whether the certificate is past its life; halfway, past half of it.
+func (a *attempt) ended() bool { return a.past(1) }
+
+func (a *attempt) halfway() bool { return a.past(2) }
+
+func (a *attempt) past(part time.Duration) bool {
+	if !isClosed(a.done) || a.cert == nil {
+		return false
+	}
+	leaf := a.cert.Leaf
+	return time.Now().After(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / part))
 }
 
 func (j *keyJob) failed() bool  { return isClosed(j.done) && j.err != nil }

@@ -80,7 +80,9 @@ func Compile(in Input) Output {
 	if len(edges.Nodes) == 0 {
 		p.Hosts = envoys.Hosts
 	}
-	ds = append(ds, crossChecks(w, p)...)
+	if !slices.ContainsFunc(ds, func(d plan.Diagnostic) bool { return d.Refused }) { // of what is refused nothing follows
+		ds = append(ds, crossChecks(w, p)...)
+	}
 
 	out := Output{World: w}
 	for _, d := range plan.SortDiagnostics(withoutConsequences(ds, in.Parsed)) {

@@ -14,11 +14,11 @@ import (
 // together.
 func crossChecks(w *world.World, p *plan.Plan) []plan.Diagnostic {
 	var ds []plan.Diagnostic
-	if len(p.Outermost()) == 0 {
+	if !slices.ContainsFunc(p.Outermost(), serves) {
 		ds = append(ds, plan.Diagnostic{
 			Code: CodeNothingToServe, Severity: plan.Warning,
-			Message: "there is neither an Ingress of class alb nor a gateway: nothing can be asked",
-			Hint:    "give an Ingress with the annotation kubernetes.io/ingress.class: alb, or the gateway's Deployment",
+			Message: "neither an Ingress of class alb nor a Gateway listens: nothing can be asked from outside",
+			Hint:    "give an Ingress with the annotation kubernetes.io/ingress.class: alb, or a Gateway",
 		})
 	}
 	for _, l := range reachedListeners(p) {
@@ -28,6 +28,12 @@ func crossChecks(w *world.World, p *plan.Plan) []plan.Diagnostic {
 		ds = append(ds, l.otherDomains(w, p)...)
 	}
 	return append(append(ds, strictTargets(p)...), plaintextHops(p)...)
+}
+
+// serves tells whether a node has a port for clients, besides a gateway's own
+// for health checks.
+func serves(n *plan.Node) bool {
+	return slices.ContainsFunc(n.Listeners, func(l plan.Listener) bool { return !l.Outbound && !slices.Contains(l.Ports, 15021) })
 }
 
 // reached is one listener of a gateway, and the load balancers that lead to it.

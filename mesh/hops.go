@@ -67,14 +67,12 @@ func plaintextHops(p *plan.Plan) []plan.Diagnostic {
 			continue
 		}
 		for _, cluster := range n.Clusters {
-			if said[cluster.Name] {
-				continue
-			}
-			said[cluster.Name] = true
 			i := slices.IndexFunc(cluster.Endpoints, func(e plan.Endpoint) bool { return e.TLS == nil && !e.Address.Private })
-			if i < 0 {
+			at := string(n.Kind) + " " + cluster.Name + " " + cluster.Source.String()
+			if i < 0 || said[at] {
 				continue
 			}
+			said[at] = true
 			to := cluster.Endpoints[i].Node
 			if to == "" {
 				to = cluster.Endpoints[i].Address.String()

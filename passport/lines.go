@@ -15,12 +15,16 @@ func (r *Recorder) Logs(node string) []string {
 	return nil
 }
 
-// FollowLogs gives each line that a node logs from now on. The channel is
+// FollowLogs gives each line that a node logs from now on, with kept those
+// before too. The channel is
 // closed when ctx ends or the Recorder is closed. Who reads so slowly that
 // 10,000 lines pass loses the oldest.
-func (r *Recorder) FollowLogs(ctx context.Context, node string) <-chan string {
+func (r *Recorder) FollowLogs(ctx context.Context, node string, kept bool) <-chan string {
 	out := make(chan string)
-	_, seen := r.linesSince(node, math.MaxUint64)
+	seen := uint64(0)
+	if !kept {
+		_, seen = r.linesSince(node, math.MaxUint64)
+	}
 	r.follow(ctx, func(ctx context.Context, news <-chan struct{}) {
 		defer close(out)
 		for {

@@ -255,7 +255,7 @@ func TestRecorderLogs(t *testing.T) {
 		r := NewRecorder()
 		r.Request(RequestEnd{ID: "1", Node: "n", Log: "one"})
 		ctx, cancel := context.WithCancel(t.Context())
-		ch := r.FollowLogs(ctx, "n")
+		ch := r.FollowLogs(ctx, "n", false)
 		r.Request(RequestEnd{ID: "2", Node: "other", Log: "not this"})
 		c := ConnEnd{ID: "3", Node: "n", Role: Accepted, Log: "two"}
 		r.Conn(c)
@@ -280,11 +280,11 @@ func TestRecorderLogs(t *testing.T) {
 		assert.Equal(t, "5", lines[0])
 		assert.Equal(t, fmt.Sprint(keptLines+4), lines[keptLines-1])
 
-		ch = r.FollowLogs(t.Context(), "n")
+		ch = r.FollowLogs(t.Context(), "n", false)
 		r.Close()
 		_, open = <-ch
 		assert.False(t, open)
-		_, open = <-r.FollowLogs(t.Context(), "n")
+		_, open = <-r.FollowLogs(t.Context(), "n", false)
 		assert.False(t, open, "closed already")
 		_, open = <-r.Follow(t.Context())
 		assert.False(t, open, "closed already")

@@ -98,6 +98,7 @@ const maxUnserved = 3
 // attempt sends the request to one endpoint. Again counts the connections that
 // went away before.
 func (x *exchange) attempt(e *endpoint, attempt, again int) (*response, *failure) {
+	x.up = nil // of an attempt before
 	header := x.req.header.Clone()
 	stripHop(header)
 	x.node.personality().forward(x, header, attempt)

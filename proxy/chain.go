@@ -22,7 +22,7 @@ func chooseChain(chains []*chain, a arrival) *chain {
 		switch {
 		case len(m.DestinationPorts) == 0:
 			return 0
-		case slices.Contains(m.DestinationPorts, a.port):
+		case onPort(m, a.port):
 			return 1
 		}
 		return -1
@@ -66,6 +66,11 @@ func chooseChain(chains []*chain, a arrival) *chain {
 		return nil
 	}
 	return left[0]
+}
+
+// onPort tells whether a chain is for a port.
+func onPort(m *plan.Match, port int) bool {
+	return len(m.DestinationPorts) == 0 || slices.Contains(m.DestinationPorts, port)
 }
 
 // narrow keeps the chains of the highest rank; a negative rank does not match.

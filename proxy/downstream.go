@@ -157,6 +157,11 @@ func (d *downstream) noChain(a arrival) {
 		if a.hello.serverName == "" {
 			seen = "no SNI"
 		}
+		for _, c := range d.state().listeners[d.at].chains { // the name is not what it fails by
+			if m := c.plan.Match; serverNameRank(m.ServerNames, a.hello.serverName) >= 0 && onPort(&m, a.port) {
+				seen = fmt.Sprintf("TLS that offers the ALPN %q", a.hello.alpn)
+			}
+		}
 	}
 	// NR and filter_chain_not_found: Envoy's StreamInfo for such a connection.
 	d.ended("NR", "filter_chain_not_found", "no filter chain of the listener matches a connection with "+seen)
@@ -228,6 +233,11 @@ func handshakeRefusal(err error) string {
 		return "the client went away during the TLS handshake"
 	case errors.As(err, &op) && op.Op == "remote error": // an alert that came from the client
 		return "the client refused the server's certificate or parameters, with the alert: " + strings.TrimPrefix(op.Err.Error(), "tls: ")
+	}
+	if strings.Contains(err.Error(), "bad record MAC") {
+		// OpenSSL refuses a certificate with an alert that is not encrypted yet,
+		// where TLS 1.3 expects an encrypted one: crypto/tls cannot read it.
+		return "the client ended the TLS handshake, and probably refused the server's certificate"
 	}
 	if strings.Contains(err.Error(), "unsupported versions") { // crypto/tls lists them as numbers
 		return "TLS handshake failed: the client offered no version of TLS that is taken here"

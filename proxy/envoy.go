@@ -187,7 +187,9 @@ func (*envoy) mayForward(*exchange, *cluster) *response { return nil }
 // forward: the router counts attempts where istiod asks for it
 // (include_request_attempt_count).
 func (e *envoy) forward(x *exchange, h http.Header, attempt int) {
-	h["X-Envoy-Attempt-Count"] = []string{fmt.Sprint(attempt)}
+	if e.gateway || x.d.at.outbound { // not inbound
+		h["X-Envoy-Attempt-Count"] = []string{fmt.Sprint(attempt)}
+	}
 }
 
 func (e *envoy) answer(x *exchange, r *response, fromUpstream bool) {

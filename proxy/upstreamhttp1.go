@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -44,7 +45,7 @@ func (u *upstream) roundTripHTTP1(ctx context.Context, r *outgoing, header http.
 			out.length = -1 // net/http says 0; it is that of the response to a GET
 		}
 		if res.StatusCode == http.StatusSwitchingProtocols {
-			out.tunnel = &upstreamTunnel{bufferedConn{Conn: u.stream, r: u.br}, func() { stop(); u.done(false) }}
+			out.tunnel = &upstreamTunnel{bufferedConn{Conn: u.stream, r: u.br}, sync.OnceFunc(func() { stop(); u.done(false) })}
 			return out, nil
 		}
 		out.body = &upstreamBody{ReadCloser: res.Body, u: u, stop: stop, sent: sent, read: r.read, keep: !res.Close && r.ambiguity == ""}

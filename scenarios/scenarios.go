@@ -4,6 +4,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"embed"
@@ -234,6 +235,9 @@ func (s *Source) folder(folder fs.FS, shown string, depth int) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", display(e.Name()), err)
 		}
+		if path.Ext(e.Name()) == ".json" && !(bytes.Contains(data, []byte(`"apiVersion"`)) && bytes.Contains(data, []byte(`"kind"`))) {
+			continue // a package.json and the like: no manifest, and not meant to be one
+		}
 		files = append(files, file{display(e.Name()), data})
 	}
 	if len(files) == 0 {
@@ -270,9 +274,10 @@ func (s *Source) listed(folder fs.FS, display func(string) string, o *manifest.O
 	return files, errors.Join(faults...)
 }
 
-// watch adds a file that stands in a folder below the one that is watched.
+// watch adds a file that the Scenario names: what else is in the folder is
+// watched as manifests are.
 func (s *Source) watch(name string, depth int) {
-	if name = filepath.FromSlash(name); s.Path != "" && depth == 0 && filepath.Dir(filepath.Clean(name)) != "." {
+	if name = filepath.FromSlash(name); s.Path != "" && depth == 0 {
 		s.Watch = append(s.Watch, filepath.Join(s.folderPath(), name))
 	}
 }

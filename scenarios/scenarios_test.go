@@ -109,10 +109,10 @@ func TestRead(t *testing.T) {
 	want := []string{"scenario.yaml:1 Scenario s", "sub/d.yaml:1 Namespace d", "a.yml:1 Namespace a"}
 	s = read(".")
 	assert.Equal(t, want, objects(s))
-	assert.Equal(t, []string{dir, filepath.Join(dir, "sub", "d.yaml")}, s.Watch)
+	assert.Equal(t, []string{dir, filepath.Join(dir, "sub", "d.yaml"), filepath.Join(dir, "a.yml")}, s.Watch)
 	s = read("./scenario.yaml")
 	assert.Equal(t, want, objects(s), "scenario.yaml stands for its folder")
-	assert.Equal(t, []string{dir, filepath.Join(dir, "sub", "d.yaml")}, s.Watch)
+	assert.Equal(t, []string{dir, filepath.Join(dir, "sub", "d.yaml"), filepath.Join(dir, "a.yml")}, s.Watch)
 }
 
 func TestUnreadable(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,14 +16,23 @@ import (
 // within the 500 ms in which a change must be in force.
 const watchEvery = 50 * time.Millisecond
 
-// watchAtMost is for how long changes that do not end are waited out.
-const watchAtMost = 250 * time.Millisecond
+// settled is how many looks in a row must see the same, so that several files
+// that are written one after the other make one change; watchAtMost is for how
+// long changes that do not end are waited out.
+const (
+	settled     = 2
+	watchAtMost = 250 * time.Millisecond
+)
 
 // Watch tells, until ctx ends, each time that the files of a SCENARIO have
-// changed and stayed the same for one look: written in place, renamed over,
-// deleted and made anew, added. A scenario of the catalogue does not change.
-func Watch(ctx context.Context, s *Source) <-chan struct{} {
+// changed and settled: written in place, renamed over, deleted and made anew,
+// added. A scenario of the catalogue does not change. Who reads the files again
+// after that gives the new Source to again, so that files that it names for the
+// first time are watched too.
+func Watch(ctx context.Context, s *Source) (changed <-chan struct{}, again func(*Source)) {
 	out := make(chan struct{})
+	var source atomic.Pointer[Source]
+	source.Store(s)
 	go func() {
 		defer close(out)
 		if len(s.Watch) == 0 {
@@ -32,15 +42,19 @@ func Watch(ctx context.Context, s *Source) <-chan struct{} {
 		ticker := time.NewTicker(watchEvery)
 		defer ticker.Stop()
 		told := s.seen // what was changed since Read is told too
-		last, since := told, time.Time{}
-		prints := fingerprints{}
+		last, since, same := told, time.Time{}, 0
+		prints, of := fingerprints{}, s
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
 			}
-			now := prints.of(s.Watch)
+			if other := source.Load(); other != of { // perhaps of other files
+				of, told = other, other.seen
+				last, since = told, time.Time{}
+			}
+			now := prints.of(of.Watch)
 			if now == told {
 				last, since = told, time.Time{}
 				continue
@@ -48,8 +62,10 @@ func Watch(ctx context.Context, s *Source) <-chan struct{} {
 			if since.IsZero() {
 				since = time.Now()
 			}
-			if now != last && time.Since(since) < watchAtMost { // still being written, perhaps
-				last = now
+			if same++; now != last {
+				last, same = now, 0
+			}
+			if same < settled && time.Since(since) < watchAtMost { // still being written, perhaps
 				continue
 			}
 			told, last, since = now, now, time.Time{}
@@ -60,7 +76,7 @@ func Watch(ctx context.Context, s *Source) <-chan struct{} {
 			}
 		}
 	}()
-	return out
+	return out, source.Store
 }
 
 // fingerprints remembers the contents of files by size and time, so that a file

@@ -30,7 +30,7 @@ func TestWatch(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	told := scenarios.Watch(ctx, s)
+	told, _ := scenarios.Watch(ctx, s)
 	put := func(name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
@@ -69,7 +69,7 @@ func TestWatchNothing(t *testing.T) {
 	s, err := scenarios.Read("tinfoil", nil)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	told := scenarios.Watch(ctx, s)
+	told, _ := scenarios.Watch(ctx, s)
 	cancel()
 	_, ok := <-told
 	require.False(t, ok, "it only ends")

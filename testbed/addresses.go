@@ -174,10 +174,9 @@ func (a *addresses) socket(key socketKey) string {
 	switch {
 	case l != nil:
 		return l.Addr().String()
-	case a.shared:
-		return a.closed.addr
 	}
-	return net.JoinHostPort(a.ip(key.pod, key.where).String(), strconv.Itoa(key.port))
+	// Another's program that listens on all addresses would answer on the pod's.
+	return a.closed.addr
 }
 
 // has tells whether a port is bound.
@@ -203,6 +202,11 @@ func (a *addresses) clusterAddress(addr string) string {
 		return c.(string)
 	}
 	return addr
+}
+
+// alias has logs show a further socket as a port of a pod.
+func (a *addresses) alias(addr, pod string, port int) {
+	a.cluster.Store(addr, net.JoinHostPort(a.ip(pod, podAddress).String(), strconv.Itoa(port)))
 }
 
 // dial opens a connection from a pod's own address, as its peer would see it

@@ -1,10 +1,10 @@
 package testbed
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -98,11 +98,11 @@ func (t *Testbed) Log(ctx context.Context, name string, follow bool) (<-chan str
 		return nil, false
 	}
 	out := make(chan string)
-	var later <-chan string
-	if follow { // before the lines that are there, so that none is lost between
-		later = t.recorder.FollowLogs(ctx, name)
-	}
 	lines := t.recorder.Logs(name)
+	var later <-chan string
+	if follow { // the lines that are there too, and none twice
+		lines, later = nil, t.recorder.FollowLogs(ctx, name, true)
+	}
 	go func() {
 		defer close(out)
 		send := func(line string) bool {
@@ -181,18 +181,16 @@ func (t *Testbed) Certs(ctx context.Context) (control.Certs, error) {
 		out.Certificates = append(out.Certificates, c)
 	}
 	t.mu.RLock()
-	nodes := make([]*node, 0, len(t.nodes))
-	for _, n := range t.nodes {
+	workloads := map[string]*certs.Workload{}
+	for name, n := range t.nodes {
 		if n.workload != nil {
-			nodes = append(nodes, n)
+			workloads[name] = n.workload
 		}
 	}
 	t.mu.RUnlock()
-	slices.SortFunc(nodes, func(a, b *node) int { return cmp.Compare(a.plan.Name, b.plan.Name) })
-	for _, n := range nodes {
-		name := n.plan.Name
+	for _, name := range slices.Sorted(maps.Keys(workloads)) {
 		c := control.Certificate{Name: name, PresentedBy: []string{name}, PresentedTo: to[name]}
-		cert, err := n.workload.Certificate(ctx)
+		cert, err := workloads[name].Certificate(ctx)
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
 			c.Problem = "being made"

@@ -142,12 +142,12 @@ func (t *Testbed) startNode(ctx context.Context, p plan.Node) (*node, error) {
 		return n, err
 	}
 	if p.Identity != "" {
-		token, ok := t.tokens.Token(p.Name)
-		if !ok {
-			return nil, errors.New("no token")
-		}
 		n.keys = t.materials.WorkloadKeyAlgorithm
 		n.workload = certs.NewWorkload(p.Identity, n.keys, func(ctx context.Context, csr []byte) ([]byte, error) {
+			token, ok := t.tokens.Token(p.Name) // another, when the node was dropped and came back
+			if !ok {
+				return nil, errors.New("the node has no token")
+			}
 			return t.client.Sign(ctx, token, csr)
 		})
 		n.workload.Start()

@@ -91,7 +91,8 @@ type publications struct {
 // node goes before one that does not.
 func (o *Publish) wanted(p *plan.Plan) ([]*published, error) {
 	var out []*published
-	used := map[int]int{} // cluster port -> how many nodes have it so far
+	used := map[int]int{}   // cluster port -> how many nodes have it so far
+	taken := map[int]bool{} // local ports, by rule
 	met := map[PublishPort]bool{}
 	for _, n := range p.Outermost() {
 		for _, l := range n.Listeners {
@@ -108,6 +109,10 @@ func (o *Publish) wanted(p *plan.Plan) ([]*published, error) {
 					local = 8000 + port
 				}
 				local += 1000 * used[port]
+				for taken[local] { // 443 and 8443 of one load balancer
+					local += 1000
+				}
+				taken[local] = true
 				if o.Auto {
 					local = 0
 				}
@@ -223,6 +228,9 @@ func (p *publications) commit() {
 		_ = was.seat.Close()
 	}
 	for _, n := range p.next {
+		if node := t.plan.Node(n.node); node != nil { // logs show the cluster's address
+			t.addresses.alias(n.socket.Addr().String(), node.Pod, n.target)
+		}
 		if n.seat == nil {
 			n.server, n.seat = t.nodes[n.node], n.socket.seat()
 			t.serve(n.server, n.seat, n.target, false)

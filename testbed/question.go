@@ -132,6 +132,7 @@ func clientTLS(name, tlsMax string, verify bool) (*plan.ClientTLS, error) {
 		c.MaxVersion = "TLS 1.2"
 	case "1.0", "1.1":
 		c.MinVersion, c.MaxVersion = "TLS 1.0", "TLS "+tlsMax
+		c.ALPN = []string{"http/1.1"} // RFC 9113 section 9.2: HTTP/2 needs TLS 1.2
 	default:
 		return nil, refuse("1.0, 1.1, 1.2 or 1.3", "no TLS version %q", tlsMax)
 	}

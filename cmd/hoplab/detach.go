@@ -58,7 +58,9 @@ func (o *upOptions) runDetached(ctx context.Context, c *cli, ref string) error {
 			}
 			return &exitError{exitBroken, nil, ""} // a signal, or an end that somebody asked for
 		case <-ctx.Done():
-			_ = child.Process.Signal(os.Interrupt)
+			if child.Process.Signal(os.Interrupt) != nil { // Windows has no such signal
+				_ = child.Process.Kill()
+			}
 			<-ended
 			return ctx.Err()
 		case <-time.After(20 * time.Millisecond): // nobody tells when a socket is there
@@ -75,7 +77,7 @@ func (o *upOptions) runDetached(ctx context.Context, c *cli, ref string) error {
 			return err
 		}
 		if o.output == "json" {
-			return writeJSON(c.stdout, status)
+			return writeLine(c.stdout, status)
 		}
 		certificates, err := client.Certs(ctx)
 		if err != nil {

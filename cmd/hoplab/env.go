@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"strings"
 
 	"hoplab.dev/testbed/control"
@@ -80,30 +80,26 @@ func shellForms(shell string) (set func(name, value string) string, unset func(n
 
 // edge is where clients go first: port 443, else the first published.
 func edge(s control.Status) string {
+	first := ""
 	for _, p := range s.Published {
-		if p.Port == 443 || p.Port == 8443 {
+		if p.Port == 443 {
 			return p.Addr
 		}
+		first = cmp.Or(first, p.Addr)
 	}
-	if len(s.Published) > 0 {
-		return s.Published[0].Addr
-	}
-	return ""
+	return first
 }
 
-// resolverRules are Chromium's, for the names that lead here.
+// resolverRules are Chromium's, for the names that lead here and the ports that
+// a URL need not say.
 func resolverRules(s control.Status) string {
-	addr := edge(s)
-	if addr == "" {
-		return ""
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return ""
-	}
 	var rules []string
 	for _, h := range s.Hosts {
-		rules = append(rules, fmt.Sprintf("MAP %s:443 %s:%s", h, host, port))
+		for _, p := range s.Published {
+			if p.Port == 443 || p.Port == 80 {
+				rules = append(rules, fmt.Sprintf("MAP %s:%d %s", h, p.Port, p.Addr))
+			}
+		}
 	}
 	return strings.Join(rules, ", ")
 }

@@ -66,18 +66,21 @@ func nothingUp(scenario string) error {
 // ask is a client of a run that is up.
 func ask(run *runs.Run) *control.Client { return control.NewClient(control.DialUnix(run.Socket())) }
 
-// findRun finds the run that a scenario names: by the run's own name, else by
-// what it was started with. nil: there is none.
+// findRun finds the run that a scenario names: by what it was started with,
+// else by the run's own name, which also decides between several. nil: there is
+// none.
 func findRun(dir *runs.Dir, scenario string) (*runs.Run, error) {
 	up, err := dir.List()
 	if err != nil {
 		return nil, err
 	}
 	if scenario != "" {
-		if i := slices.IndexFunc(up, func(r *runs.Run) bool { return r.Name == scenario }); i >= 0 {
-			return up[i], nil
+		named := slices.IndexFunc(up, func(r *runs.Run) bool { return r.Name == scenario })
+		of := slices.DeleteFunc(slices.Clone(up), func(r *runs.Run) bool { return !startedWith(r, scenario) })
+		if named >= 0 && len(of) != 1 {
+			return up[named], nil
 		}
-		up = slices.DeleteFunc(up, func(r *runs.Run) bool { return !startedWith(r, scenario) })
+		up = of
 	}
 	switch len(up) {
 	case 0:

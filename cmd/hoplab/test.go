@@ -36,6 +36,7 @@ func testCommand() *command {
 			for _, ref := range refs {
 				r, err := c.runChecks(ctx, ref, *all)
 				if err != nil {
+					_ = write(c.stdout, reports) // of those before
 					return err
 				}
 				failures += r.Failed

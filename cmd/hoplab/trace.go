@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	urlpkg "net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -75,6 +76,12 @@ func (o *traceOptions) run(ctx context.Context, c *cli, args []string) error {
 	}
 	if len(args) == 0 {
 		return usage("hoplab trace https://netbox.cluster.tinfoil.private/", "trace: no URL")
+	}
+	if u, err := urlpkg.Parse(args[0]); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return usage("https://HOST/PATH", "%q is no absolute http or https URL", args[0])
+	}
+	if o.scenario == "-" && o.data == "@-" {
+		return usage("put one of the two into a file", "trace: -s - and -d @- both read standard input")
 	}
 	r, err := o.request(c, args[0])
 	if err != nil {

@@ -90,8 +90,8 @@ func (o *upOptions) runName(l *lab) string { return cmp.Or(o.name, l.out.Plan.Sc
 // containers, whose ports are forwarded to another address than loopback.
 func (o *upOptions) publications(c *cli) (*testbed.Publish, error) {
 	p := &testbed.Publish{Address: c.getenv("HOPLAB_PUBLISH_ADDRESS")}
-	if p.Address != "" && net.ParseIP(p.Address) == nil {
-		return nil, usage("0.0.0.0, in a container", "HOPLAB_PUBLISH_ADDRESS=%s is no IP address", p.Address)
+	if p.Address != "" && net.ParseIP(p.Address).To4() == nil {
+		return nil, usage("0.0.0.0, in a container", "HOPLAB_PUBLISH_ADDRESS=%s is no IPv4 address", p.Address)
 	}
 	for _, s := range o.publish {
 		if s == "auto" {
@@ -129,7 +129,7 @@ func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, st
 		return err
 	}
 	passports := t.FollowPassports(ctx)
-	changes := scenarios.Watch(ctx, l.source)
+	changes, again := scenarios.Watch(ctx, l.source)
 	// The socket comes last: who finds it finds all the rest.
 	socket, err := control.Listen(run.Socket())
 	if err != nil {
@@ -142,7 +142,7 @@ func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, st
 	following := make(chan struct{})
 	go func() {
 		defer close(following)
-		follow(ctx, c, t, l, run, changes)
+		follow(ctx, c, t, l, run, changes, again)
 	}()
 	defer func() { stop(); <-following }()
 	for p := range passports {
@@ -181,9 +181,9 @@ func (o *upOptions) announce(ctx context.Context, c *cli, t *testbed.Testbed) er
 
 // follow applies what changes in the scenario's files, and keeps the last good
 // plan when they are wrong.
-func follow(ctx context.Context, c *cli, t *testbed.Testbed, l *lab, run *runs.Run, changes <-chan struct{}) {
+func follow(ctx context.Context, c *cli, t *testbed.Testbed, l *lab, run *runs.Run, changes <-chan struct{}, again func(*scenarios.Source)) {
 	for range changes {
-		err := applyFiles(ctx, c, t, l)
+		err := applyFiles(ctx, c, t, l, again)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -198,11 +198,12 @@ func follow(ctx context.Context, c *cli, t *testbed.Testbed, l *lab, run *runs.R
 	}
 }
 
-func applyFiles(ctx context.Context, c *cli, t *testbed.Testbed, l *lab) error {
+func applyFiles(ctx context.Context, c *cli, t *testbed.Testbed, l *lab, again func(*scenarios.Source)) error {
 	s, err := scenarios.Read(l.source.Ref, strings.NewReader(""))
 	if err != nil {
 		return err
 	}
+	again(s)
 	out := compile(s)
 	c.sayDiagnostics(s, &out)
 	if out.Refused {

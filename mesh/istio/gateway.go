@@ -43,13 +43,15 @@ func (c *compiler) gateway(pod *world.Pod) (plan.Node, []plan.Host) {
 	return node, hosts
 }
 
-// servicePorts are the numbers by which Gateways call the port of a listener:
-// those of the Service's ports.
-func servicePorts(servers []*server) []int {
+// servicePorts are those by which Services lead to a port of a gateway's pod,
+// whichever number the Gateways call it by.
+func (c *compiler) servicePorts(pod *world.Pod, port int) []int {
 	var out []int
-	for _, s := range servers {
-		if n := int(s.GetPort().GetNumber()); !slices.Contains(out, n) {
-			out = append(out, n)
+	for _, s := range c.w.ServicesOf(pod) {
+		for i := range s.Ports {
+			if p := &s.Ports[i]; c.w.TargetPort(p, pod) == port && !slices.Contains(out, p.Port) {
+				out = append(out, p.Port)
+			}
 		}
 	}
 	slices.Sort(out)
@@ -64,7 +66,7 @@ func (c *compiler) gatewayListener(pod *world.Pod, bound *boundServers) (*plan.L
 		Name: fmt.Sprintf("0.0.0.0_%d", bound.port), Ports: []int{bound.port},
 		Protocol: "HTTP", InspectTLS: len(bound.tls) > 0,
 	}
-	l.ServicePorts = servicePorts(append(slices.Clone(bound.plain), bound.tls...))
+	l.ServicePorts = c.servicePorts(pod, bound.port)
 	var served [][]*server
 	for _, s := range bound.tls {
 		l.Protocol = "HTTPS"

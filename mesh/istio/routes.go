@@ -152,6 +152,10 @@ func uriField(uri *networking.StringMatch) string {
 // istiod: pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination
 func (c *compiler) forward(v *virtualService, rule *networking.HTTPRoute, path string, port int, clusters *clusterSet) []plan.WeightedCluster {
 	var out []plan.WeightedCluster
+	sum := 0
+	for _, route := range rule.GetRoute() {
+		sum += int(route.GetWeight())
+	}
 	for i, route := range rule.GetRoute() {
 		weight := int(route.GetWeight())
 		if len(rule.GetRoute()) == 1 {
@@ -162,10 +166,13 @@ func (c *compiler) forward(v *virtualService, rule *networking.HTTPRoute, path s
 		}
 		d := c.destination(v, route.GetDestination(), port)
 		clusters.add(d)
+		because := fmt.Sprintf("destination %s port %d", route.GetDestination().GetHost(), d.port)
+		if len(rule.GetRoute()) > 1 {
+			because += fmt.Sprintf(", weight %d of %d", weight, sum)
+		}
 		out = append(out, plan.WeightedCluster{
-			Cluster: d.cluster(), Weight: weight,
-			Because: fmt.Sprintf("destination %s port %d", route.GetDestination().GetHost(), d.port),
-			Source:  v.At(fmt.Sprintf("%s.route[%d].destination.host", path, i)),
+			Cluster: d.cluster(), Weight: weight, Because: because,
+			Source: v.At(fmt.Sprintf("%s.route[%d].destination.host", path, i)),
 		})
 	}
 	return out

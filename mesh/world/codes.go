@@ -27,7 +27,7 @@ var Codes = map[string]manifest.Code{
 	CodeSecretFile:     {Title: "Unreadable file", Explanation: "A file that the Scenario's secrets: name could not be read. Paths are relative to the scenario's folder."},
 	CodeOperator:       {Title: "IstioOperator setting that cannot be had", Explanation: "The setting would install something that hoplab does not have (an error), or it changes nothing here (a warning)."},
 	CodeIstioVersion:   {Title: "Unknown Istio release", Explanation: "options.istioVersion takes a minor release such as 1.30, from 1.25 to 1.32: what older and newer ones do on the wire hoplab does not know."},
-	CodeNoPods:         {Title: "Selector that picks no pod", Explanation: "The Service's selector fits none of the pods that the files describe, though some are alike. In a cluster the Service has no endpoints: an Envoy answers 503 UH, an ALB 503."},
+	CodeNoPods:         {Title: "Selector that picks no pod", Explanation: "The Service's selector picks none of the pods that the files describe, though one of them was meant, by its name, its labels or its port. In a cluster the Service has no endpoints: an Envoy answers 503 UH, an ALB 503."},
 	CodeManyPods:       {Title: "Too many pods", Explanation: "A cluster has many machines, hoplab one. It runs at most 5,000 pods."},
 	CodePodSetting:     {Title: "Label or annotation not supported yet", Explanation: "A label or annotation of a pod or namespace would change which connections go through a sidecar, or how. hoplab does not act on it yet and refuses it rather than to ignore it."},
 }

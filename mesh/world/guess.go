@@ -36,7 +36,7 @@ func (b *builder) guessWorkloads() {
 			})
 			continue
 		}
-		p := &Pod{Namespace: s.Namespace, Name: s.Name + "-0", Owner: s.Name, Labels: s.Selector, ServiceAccount: "default", App: "echo", Source: s.Object.Source}
+		p := &Pod{Namespace: s.Namespace, Name: s.Name + "-0", Owner: s.Name, Labels: s.Selector, ServiceAccount: "default", App: "echo", Source: s.Object.Source, made: true}
 		for _, port := range s.Ports {
 			number := port.TargetPort
 			if port.TargetPortName != "" {
@@ -46,7 +46,7 @@ func (b *builder) guessWorkloads() {
 				p.Ports = append(p.Ports, ContainerPort{Name: port.TargetPortName, Port: number, Protocol: "TCP", Source: port.Source})
 			}
 		}
-		b.guessed(s.Object, s.Object.Source, fmt.Sprintf("no pod has the labels of its selector: one is made up, with echo as its app (pod %s)", p.FullName()),
+		b.guessed(s.Object, s.Object.Source, fmt.Sprintf("no pod is behind Service %s/%s: one is made up, with echo as its app (pod %s)", s.Namespace, s.Name, p.FullName()),
 			"give a Deployment, or a Scenario with workloads:")
 		var none corev1.PodSpec
 		p.Sidecar = b.injects(s.Object, &s.Object.Meta, &none)
@@ -55,22 +55,36 @@ func (b *builder) guessWorkloads() {
 }
 
 // nearMiss finds a pod that a selector was meant for, perhaps: one of the
-// namespace with the Service's own name, or with one of the selector's labels.
+// namespace with the Service's own name, with one of the selector's labels or
+// nearly, or one that no Service selects and that listens on a target port.
+// With such a pod at hand none is made up: a slip must not be hidden.
 func (b *builder) nearMiss(s *Service) *Pod {
 	for _, p := range b.Pods {
-		if p.Namespace != s.Namespace || p.Gateway {
+		if p.Namespace != s.Namespace || p.Gateway || p.made {
 			continue
 		}
-		if p.Owner == s.Name {
+		if p.Owner == s.Name || alike(s.Selector, p.Labels) || (len(b.ServicesOf(p)) == 0 && listensOnTarget(s, p)) {
 			return p
-		}
-		for k, v := range s.Selector {
-			if got, ok := p.Labels[k]; ok && (got == v || strings.HasPrefix(got, v) || strings.HasPrefix(v, got)) {
-				return p
-			}
 		}
 	}
 	return nil
+}
+
+func alike(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if got, ok := labels[k]; ok && (strings.HasPrefix(got, v) || strings.HasPrefix(v, got)) {
+			return true
+		}
+	}
+	return false
+}
+
+func listensOnTarget(s *Service, p *Pod) bool {
+	return slices.ContainsFunc(s.Ports, func(port ServicePort) bool {
+		return slices.ContainsFunc(p.Ports, func(c ContainerPort) bool {
+			return c.Port == port.TargetPort || (c.Name != "" && c.Name == port.TargetPortName)
+		})
+	})
 }
 
 func showLabels(labels map[string]string) string {
@@ -143,7 +157,9 @@ func (b *builder) guessSecrets() {
 			}
 			for i, server := range g.Spec.GetServers() {
 				name := strings.TrimPrefix(server.GetTls().GetCredentialName(), "kubernetes://")
-				if name == "" || strings.Contains(name, "/") || slices.ContainsFunc(b.Secrets, func(s *Secret) bool { return s.Name == name }) {
+				if name == "" || strings.Contains(name, "/") || slices.ContainsFunc(b.Secrets, func(s *Secret) bool {
+					return s.Name == name && (s.Namespace == pod.Namespace || s.Object != nil)
+				}) {
 					continue // one of another namespace is a mistake, and not to be hidden
 				}
 				var hosts []string

@@ -151,6 +151,7 @@ type Pod struct {
 	Image           string
 	Upstream        string // host:port of the user's own process; App is then empty
 	Source          plan.Source
+	made            bool // made up: no file describes it
 }
 
 // FullName is "namespace/name", the plan's name of the pod.

@@ -39,7 +39,11 @@ func (r *Run) WriteCurl(published map[int]string, refused string, nodes []string
 		return err
 	}
 	for _, name := range []string{".curlrc", "_curlrc"} { // the second is Windows'
-		if err := os.WriteFile(filepath.Join(r.CurlHome(), name), []byte(b.String()), 0o600); err != nil {
+		path := filepath.Join(r.CurlHome(), name) // a curl may be reading it
+		if err := os.WriteFile(path+".new", []byte(b.String()), 0o600); err != nil {
+			return err
+		}
+		if err := os.Rename(path+".new", path); err != nil {
 			return err
 		}
 	}
