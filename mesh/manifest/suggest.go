@@ -13,7 +13,7 @@ func nearest(word string, candidates []string) string {
 		if strings.EqualFold(fold(c), fold(word)) {
 			return c
 		}
-		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < bestDistance {
+		if d := Distance(strings.ToLower(word), strings.ToLower(c)); d < bestDistance {
 			best, bestDistance = c, d
 		}
 	}
@@ -23,8 +23,9 @@ func nearest(word string, candidates []string) string {
 // fold makes snake_case and kebab-case the same as camelCase.
 func fold(s string) string { return strings.NewReplacer("_", "", "-", "").Replace(s) }
 
-// distance counts insertions, deletions, replacements and swaps of neighbours.
-func distance(a, b string) int {
+// Distance counts insertions, deletions, replacements and swaps of neighbours:
+// how far a misspelt word is from what was meant.
+func Distance(a, b string) int {
 	before := make([]int, len(b)+1) // two rows above
 	above := make([]int, len(b)+1)
 	row := make([]int, len(b)+1)
