@@ -172,8 +172,13 @@ func TestCloseLeavesNothing(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 5*time.Second, 10*time.Millisecond,
-		"goroutines were %d", before)
+	for ends := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; {
+		if time.Now().After(ends) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("goroutines were %d and are %d:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+		}
+		time.Sleep(10 * time.Millisecond) // nobody tells when a goroutine is gone
+	}
 	require.Error(t, tb.Apply(t.Context(), out.Plan, out.Materials), "it is closed")
 	closeNow(t, tb)
 }
