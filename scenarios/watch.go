@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -50,9 +51,14 @@ func Watch(ctx context.Context, s *Source) (changed <-chan struct{}, again func(
 				return
 			case <-ticker.C:
 			}
-			if other := source.Load(); other != of { // perhaps of other files
-				of, told = other, other.seen
-				last, since = told, time.Time{}
+			if other := source.Load(); other != of {
+				// What was told stays what was seen before the files were read:
+				// they may have changed meanwhile. Of other files nothing was
+				// seen, and one more reading does no harm.
+				if !slices.Equal(other.Watch, of.Watch) {
+					told = [sha256.Size]byte{}
+				}
+				of = other
 			}
 			now := prints.of(of.Watch)
 			if now == told {

@@ -74,3 +74,34 @@ func TestWatchNothing(t *testing.T) {
 	_, ok := <-told
 	require.False(t, ok, "it only ends")
 }
+
+// A file that is written while the scenario is read is told: what was read may
+// be half of it. And so is a file that the scenario names for the first time.
+func TestWatchAgain(t *testing.T) {
+	dir := write(t, map[string]string{"scenario.yaml": scenario("{manifests: [a.yaml]}"), "a.yaml": namespace("a"), "sub/b.yaml": namespace("b")})
+	s, err := scenarios.Read(".", nil)
+	require.NoError(t, err)
+	told, again := scenarios.Watch(t.Context(), s)
+	put := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+	put("a.yaml", "")
+	changed(t, told, "half written")
+	put("a.yaml", namespace("c")) // whole, before anybody has read it again
+	s, err = scenarios.Read(".", nil)
+	require.NoError(t, err)
+	again(s)
+	changed(t, told, "written while it was read")
+
+	put("scenario.yaml", scenario("{manifests: [a.yaml, sub/b.yaml]}"))
+	changed(t, told, "another file is named")
+	s, err = scenarios.Read(".", nil)
+	require.NoError(t, err)
+	again(s)
+	changed(t, told, "once more, for the files that are new")
+	s, err = scenarios.Read(".", nil)
+	require.NoError(t, err)
+	again(s)
+	put("sub/b.yaml", namespace("d"))
+	changed(t, told, "the file that was named")
+}
