@@ -63,7 +63,7 @@ type Party struct {
 // Lock is what protected a hop.
 type Lock string
 
-// The locks (INTERFACE section 3).
+// The locks: docs/passport.md tells what each means.
 const (
 	Plaintext Lock = "plaintext"
 	Encrypted Lock = "encrypted"
