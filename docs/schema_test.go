@@ -129,6 +129,8 @@ func (s *schema) typeName(t reflect.Type) string {
 		return "anything"
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		return "integer"
+	case reflect.Float64:
+		return "number"
 	}
 	require.Fail(s.t, "no name for a type", "%s", t)
 	return ""

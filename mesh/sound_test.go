@@ -125,7 +125,9 @@ func soundNode(t *testing.T, p *plan.Plan, n *plan.Node, pods map[string]bool) {
 			case c.Routes != "":
 				assert.NotNil(t, n.RouteConfig(c.Routes), "%s: no routes %s", n.Name, c.Routes)
 			default:
-				assert.NotNil(t, n.Cluster(c.TCP), "%s: no cluster %s", n.Name, c.TCP)
+				for _, to := range c.TCP {
+					assert.NotNil(t, n.Cluster(to.Cluster), "%s: no cluster %s", n.Name, to.Cluster)
+				}
 			}
 		}
 	}

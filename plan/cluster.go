@@ -9,9 +9,18 @@ import (
 // Cluster is a set of endpoints that do the same; an ALB's target group.
 type Cluster struct {
 	Name string `json:"name"` // "outbound|80||netbox.netbox.svc.cluster.local", "k8s-istiosys-istioing-<hash>"
-	// Protocol is what is spoken to the endpoints: "http/1.1" or "h2" with
-	// prior knowledge; empty for raw TCP.
+	// Protocol is what is spoken to the endpoints: "http/1.1", "h2" with prior
+	// knowledge, or "downstream": what the client spoke; empty for raw TCP,
+	// and requests then go as HTTP/1.1.
 	Protocol string `json:"protocol,omitempty"`
+	// OriginalDestination dials the address that the client meant, and has no
+	// endpoints (Envoy's ORIGINAL_DST: PassthroughCluster). TLS is then TLS.
+	OriginalDestination bool       `json:"originalDestination,omitempty"`
+	TLS                 *ClientTLS `json:"tls,omitempty"` // with OriginalDestination alone
+	// Balancing is LEAST_REQUEST, ROUND_ROBIN or RANDOM; empty: as the
+	// personality does by itself.
+	Balancing string        `json:"balancing,omitempty"`
+	Limits    ClusterLimits `json:"limits,omitzero"` // of the connection pool
 	// ProtocolVersion is a target group's: HTTP1, HTTP2 or GRPC.
 	ProtocolVersion string     `json:"protocolVersion,omitempty"`
 	Endpoints       []Endpoint `json:"endpoints,omitempty"` // none: 503
@@ -25,11 +34,22 @@ type Cluster struct {
 	Source      Source       `json:"source,omitzero"`
 }
 
+// ClusterLimits are a connection pool's. 0 is no limit, or the imitated
+// system's own default. istio.io/api: ConnectionPoolSettings
+type ClusterLimits struct {
+	Connections           int           `json:"connections,omitempty"`           // HTTP/1.1 and TCP, at a time
+	PendingRequests       int           `json:"pendingRequests,omitempty"`       // waiting for a connection; one more is refused: 503 UO
+	Requests              int           `json:"requests,omitempty"`              // at a time
+	RequestsPerConnection int           `json:"requestsPerConnection,omitempty"` // after which it is closed
+	Idle                  time.Duration `json:"idle,omitempty"`                  // of a pooled connection
+}
+
 // Endpoint is one place where a cluster is served.
 type Endpoint struct {
-	Node    string     `json:"node,omitempty"` // the node that answers there, where it is one of ours
-	Address Address    `json:"address"`        // where to dial
-	TLS     *ClientTLS `json:"tls,omitempty"`  // auto mTLS is decided per endpoint
+	Node    string     `json:"node,omitempty"`   // the node that answers there, where it is one of ours
+	Address Address    `json:"address"`          // where to dial
+	TLS     *ClientTLS `json:"tls,omitempty"`    // auto mTLS is decided per endpoint
+	Weight  int        `json:"weight,omitempty"` // relative to the others'; 0 counts as 1
 	// NodePort is the port of the Kubernetes node that leads to Address; an
 	// ALB with instance targets names it in its log. 0: dialled directly.
 	NodePort int `json:"nodePort,omitempty"`
@@ -41,8 +61,10 @@ type Address struct {
 	Pod  string `json:"pod,omitempty"`  // a Pod's name
 	Port int    `json:"port,omitempty"` // of the pod
 	// Private is the pod's second address, that only the pod itself sees.
-	Private bool   `json:"private,omitempty"`
-	Literal string `json:"literal,omitempty"` // host:port of what is none of ours
+	Private bool `json:"private,omitempty"`
+	// Literal is a host:port: of what is none of ours, or a Service's virtual
+	// address.
+	Literal string `json:"literal,omitempty"`
 }
 
 // String is for people: "istio-system/istio-ingressgateway-0:8443".

@@ -10,6 +10,14 @@ type Listener struct {
 	// of the node's pod. A sidecar's one listener has all of its pod's.
 	Ports []int `json:"ports"`
 
+	// Address narrows an outbound listener to one original destination address,
+	// a Service's ("240.240.0.3"); empty: any. The listener with the address
+	// wins, then the one with the port alone, then the one that is CatchAll.
+	Address string `json:"address,omitempty"`
+	// CatchAll: an outbound listener for whatever no other one takes, on any
+	// port (Envoy's virtualOutbound, 15001).
+	CatchAll bool `json:"catchAll,omitempty"`
+
 	// ServicePorts are the ports of Services that lead to a gateway's listener
 	// (443 to 8443): what clients outside call it by. Empty at other nodes,
 	// which are called by Ports.
@@ -58,8 +66,12 @@ type FilterChain struct {
 	Match  Match      `json:"match,omitzero"`   // which connections it takes
 	TLS    *ServerTLS `json:"tls,omitempty"`    // nil: nothing is terminated
 	Routes string     `json:"routes,omitempty"` // the name of a RouteConfig: HTTP is spoken
-	// TCP is the cluster that all bytes go to; used where Routes is empty.
-	TCP string `json:"tcp,omitempty"`
+	// TCP are the clusters of which one gets all bytes, by weight; used where
+	// Routes is empty. Envoy's tcp_proxy.
+	TCP []WeightedCluster `json:"tcp,omitempty"`
+
+	// Authorization says who may use the chain; nil: everybody.
+	Authorization *Authorization `json:"authorization,omitempty"`
 
 	// Because is the reason to print with a choice of this chain: `hosts "*"`.
 	Because string `json:"because,omitempty"`
@@ -71,6 +83,7 @@ type FilterChain struct {
 // (filter_chain_manager_impl.cc).
 type Match struct {
 	DestinationPorts     []int    `json:"destinationPorts,omitempty"`     // original destination ports
+	DestinationCIDRs     []string `json:"destinationCIDRs,omitempty"`     // prefixes of the original destination address
 	ServerNames          []string `json:"serverNames,omitempty"`          // "a.b" or "*.b"
 	TransportProtocol    string   `json:"transportProtocol,omitempty"`    // "", "tls" or "raw_buffer"
 	ApplicationProtocols []string `json:"applicationProtocols,omitempty"` // of which the client offers one by ALPN; of plaintext what is sniffed: http/1.1, h2c
@@ -89,12 +102,35 @@ type ServerTLS struct {
 	// ALPN is in order of the server's preference. No overlap is not fatal.
 	ALPN []string `json:"alpn,omitempty"`
 
-	// ClientAuth asks for and requires a client certificate that chains to Trust.
-	ClientAuth bool   `json:"clientAuth,omitempty"`
-	Trust      string `json:"trust,omitempty"` // a bundle's name
+	// ClientAuth says whether a client certificate is asked for.
+	ClientAuth ClientAuth `json:"clientAuth,omitempty"`
+	Trust      string     `json:"trust,omitempty"` // the bundle's name that a client certificate must chain to
 	// TrustDomains, where given, are those that a client's SPIFFE ID must be of.
 	TrustDomains []string `json:"trustDomains,omitempty"`
+	// SubjectAltNames, where given, are names (DNS, URI, IP or e-mail) of which
+	// a client certificate must have one, to the letter.
+	SubjectAltNames []string `json:"subjectAltNames,omitempty"`
+	// SPKIHashes are base64 of SHA-256 over public keys, CertificateHashes hex
+	// of SHA-256 over certificates. Where some are given a client certificate
+	// must have one of either list.
+	SPKIHashes        []string `json:"spkiHashes,omitempty"`
+	CertificateHashes []string `json:"certificateHashes,omitempty"` // see SPKIHashes
+	// AcceptUntrusted takes client certificates whatever they chain to
+	// (Envoy's trust_chain_verification: ACCEPT_UNTRUSTED).
+	AcceptUntrusted bool `json:"acceptUntrusted,omitempty"`
+	// CRL is the name of the material whose revocation lists hold; empty: none.
+	CRL string `json:"crl,omitempty"`
 }
+
+// ClientAuth is whether a server asks for a client certificate.
+type ClientAuth string
+
+// What a server may do about client certificates.
+const (
+	NoClientCertificate      ClientAuth = ""         // none is asked for
+	RequireClientCertificate ClientAuth = "require"  // without one there is no session
+	RequestClientCertificate ClientAuth = "optional" // without one it goes on; a given one must verify
+)
 
 // TLSParameters are versions, cipher suites and groups, by OpenSSL's names for
 // suites ("ECDHE-RSA-AES128-GCM-SHA256") and crypto/tls's for the others.
@@ -118,10 +154,23 @@ type ClientTLS struct {
 	Why   string `json:"why,omitempty"` // why nobody verifies, for people
 	// ServerName is sent as SNI; empty: none is sent.
 	ServerName string `json:"serverName,omitempty"`
+	// ServerNameFromHost sends the request's Host as SNI where ServerName is
+	// empty (Envoy's auto_sni). Raw TCP has no Host, and sends none.
+	ServerNameFromHost bool `json:"serverNameFromHost,omitempty"`
 	// VerifyName is the DNS name that the certificate must be valid for.
 	VerifyName string `json:"verifyName,omitempty"`
-	// Identities are the SPIFFE IDs of which the server must present one.
-	Identities []string `json:"identities,omitempty"`
-	ALPN       []string `json:"alpn,omitempty"` // offered, in this order; empty: none
+	// VerifyHost: the certificate must be valid for the request's Host (Envoy's
+	// auto_san_validation).
+	VerifyHost bool `json:"verifyHost,omitempty"`
+	// SubjectAltNames are the names (SPIFFE ID, DNS name ...) of which the
+	// server's certificate must have one, to the letter; empty: any.
+	SubjectAltNames []string `json:"subjectAltNames,omitempty"`
+	// CRL is the name of the material whose revocation lists hold; empty: none.
+	CRL  string   `json:"crl,omitempty"`
+	ALPN []string `json:"alpn,omitempty"` // offered, in this order; empty: none
+	// IstioALPN has requests offer what Istio's ALPN filter says instead of
+	// ALPN: istio-http/1.1, istio, http/1.1, or istio-h2, istio, h2.
+	// istiod: pilot/pkg/xds/filters/filters.go
+	IstioALPN bool `json:"istioALPN,omitempty"`
 	TLSParameters
 }

@@ -11,6 +11,8 @@ type Plan struct {
 	Nodes []Node `json:"nodes,omitempty"` // every running party, in no order of importance
 	Pods  []Pod  `json:"pods,omitempty"`  // what has an address
 	Hosts []Host `json:"hosts,omitempty"` // which DNS names lead to which node
+	// Services are the names that pods resolve besides.
+	Services []Service `json:"services,omitempty"`
 }
 
 // Node finds a node by its name; nil when there is none.
@@ -29,6 +31,25 @@ type Host struct {
 	Name   string `json:"name"` // a DNS name, or a wildcard
 	Node   string `json:"node"` // the node that it leads to
 	Source Source `json:"source,omitzero"`
+}
+
+// Service is a name of the cluster's that pods resolve: of a Kubernetes Service,
+// or a host of a ServiceEntry.
+type Service struct {
+	Name      string `json:"name"`                // "web.shop.svc.cluster.local", or a ServiceEntry's host, perhaps "*.x"
+	Namespace string `json:"namespace,omitempty"` // of a Kubernetes Service, which its pods call by short names too
+	// Address is the virtual address, which no pod has; empty for a headless
+	// Service, whose name leads to its endpoints themselves.
+	Address string        `json:"address,omitempty"`
+	Ports   []ServicePort `json:"ports,omitempty"` // sorted by number
+	Source  Source        `json:"source,omitzero"`
+}
+
+// ServicePort is where a port of a Service leads when no sidecar takes it:
+// kube-proxy's part.
+type ServicePort struct {
+	Port      int        `json:"port"`                // of the Service
+	Endpoints []Endpoint `json:"endpoints,omitempty"` // Node and Address alone
 }
 
 // Pod is what shares one network address: a pod, or a load balancer. Where an
@@ -121,6 +142,17 @@ type EnvoyOptions struct {
 	// a 503; so Envoy 1.39, which Istio 1.31 has
 	// (envoy.reloadable_features.hide_transport_failure_reason_in_response_body).
 	HideTransportReason bool `json:"hideTransportReason,omitempty"`
+	// ForwardClientCert is what a gateway does with x-forwarded-client-cert, by
+	// Envoy's names: SANITIZE, FORWARD_ONLY, APPEND_FORWARD, SANITIZE_SET or
+	// ALWAYS_FORWARD_ONLY; empty: istiod's default, SANITIZE_SET. Sidecars
+	// append on the way in, whatever is here.
+	ForwardClientCert string `json:"forwardClientCert,omitempty"`
+	// PathNormalization is NONE, BASE, MERGE_SLASHES or
+	// DECODE_AND_MERGE_SLASHES; empty: BASE. istio.io/api: MeshConfig
+	PathNormalization string `json:"pathNormalization,omitempty"`
+	// ProxyProtocol: connections to a gateway begin with a PROXY header
+	// (gatewayTopology.proxyProtocol).
+	ProxyProtocol bool `json:"proxyProtocol,omitempty"`
 }
 
 // App is a workload that stands in for a container.

@@ -64,6 +64,8 @@ func fill(v reflect.Value, n *int) {
 		fill(v.Index(1), n)
 	case reflect.String:
 		v.SetString(fmt.Sprintf("text %d", *n))
+	case reflect.Float64:
+		v.SetFloat(12.5)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(*n))
 	case reflect.Bool:
@@ -126,7 +128,7 @@ func TestOutermost(t *testing.T) {
 
 func TestProtocolOn(t *testing.T) {
 	chain := func(port int, routes, tcp string) plan.FilterChain {
-		return plan.FilterChain{Match: plan.Match{DestinationPorts: []int{port}}, Routes: routes, TCP: tcp}
+		return plan.FilterChain{Match: plan.Match{DestinationPorts: []int{port}}, Routes: routes, TCP: []plan.WeightedCluster{{Cluster: tcp}}}
 	}
 	inbound := plan.Listener{Protocol: "TCP", Ports: []int{80, 443, 7000}, FilterChains: []plan.FilterChain{
 		chain(80, "r", ""), chain(80, "r", ""), chain(443, "", "c"), chain(7000, "r", ""), chain(7000, "", "c"),

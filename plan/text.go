@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -97,7 +98,10 @@ func outboundOf(n *Node) map[string]bool {
 			to = out
 		}
 		for _, fc := range l.FilterChains {
-			to[fc.Routes], to[fc.TCP] = true, true
+			to[fc.Routes] = true
+			for _, f := range fc.TCP {
+				to[f.Cluster] = true
+			}
 		}
 	}
 	if len(out) == 0 {
@@ -135,6 +139,9 @@ func (t *textWriter) way(n *Node, listener func(*Listener) bool, named func(stri
 		if l.Outbound {
 			way = " outbound"
 		}
+		if l.Address != "" {
+			way += " to " + l.Address
+		}
 		t.line(1, "listener %s%s  ports %v  %s%s", l.Name, way, l.Ports, l.Protocol, because("", l.Source))
 		for _, fc := range l.FilterChains {
 			t.chain(&fc)
@@ -165,6 +172,9 @@ func (t *textWriter) chain(fc *FilterChain) {
 	if len(m.DestinationPorts) > 0 {
 		match = append(match, fmt.Sprintf("port %v", m.DestinationPorts))
 	}
+	if len(m.DestinationCIDRs) > 0 {
+		match = append(match, "to "+strings.Join(m.DestinationCIDRs, " "))
+	}
 	if len(m.ServerNames) > 0 {
 		match = append(match, "SNI "+strings.Join(m.ServerNames, " "))
 	}
@@ -179,18 +189,74 @@ func (t *textWriter) chain(fc *FilterChain) {
 	}
 	to := "routes " + fc.Routes
 	if fc.Routes == "" {
-		to = "tcp " + fc.TCP
+		to = "tcp " + weighted(fc.TCP)
 	}
 	t.line(2, "filter chain %q  matches %s -> %s%s", fc.Name, strings.Join(match, ", "), to, because(fc.Because, fc.Source))
 	if s := fc.TLS; s != nil {
 		t.line(3, "TLS presents %s%s", strings.Join(s.Certificates, " "), parameters(&s.TLSParameters, s.ALPN))
-		if s.ClientAuth {
-			t.line(3, "requires a client certificate of %s, trust domain %s", s.Trust, strings.Join(s.TrustDomains, " "))
+		if s.ClientAuth != NoClientCertificate {
+			t.line(3, "%s", clientCertificate(s))
 		}
 		if len(s.NotOffered) > 0 {
 			t.line(3, "not offered here (Go's crypto/tls has them not): %s", strings.Join(s.NotOffered, " "))
 		}
 	}
+	t.authorization(fc.Authorization)
+}
+
+// clientCertificate says what is asked of clients.
+func clientCertificate(s *ServerTLS) string {
+	out := "requires"
+	if s.ClientAuth == RequestClientCertificate {
+		out = "asks for"
+	}
+	out += " a client certificate of " + s.Trust
+	if s.AcceptUntrusted {
+		out += ", or of anybody else"
+	}
+	for _, list := range []struct {
+		what   string
+		values []string
+	}{
+		{"trust domain", s.TrustDomains}, {"name", s.SubjectAltNames},
+		{"key", s.SPKIHashes}, {"certificate", s.CertificateHashes},
+	} {
+		if len(list.values) > 0 {
+			out += ", " + list.what + " " + strings.Join(list.values, " or ")
+		}
+	}
+	if s.CRL != "" {
+		out += ", not revoked by " + s.CRL
+	}
+	return out
+}
+
+func (t *textWriter) authorization(a *Authorization) {
+	if a == nil {
+		return
+	}
+	for _, r := range a.Deny {
+		t.line(3, "denies %s%s", r.Name, because("", r.Source))
+	}
+	for _, r := range a.Allow {
+		t.line(3, "allows %s%s", r.Name, because("", r.Source))
+	}
+	if a.AllowOnly {
+		t.line(3, "denies everything else")
+	}
+}
+
+// weighted lists destinations, with their weights where there are several.
+func weighted(list []WeightedCluster) string {
+	var to []string
+	for _, f := range list {
+		w := f.Cluster
+		if len(list) > 1 {
+			w += fmt.Sprintf(" weight %d", f.Weight)
+		}
+		to = append(to, w)
+	}
+	return strings.Join(to, ", ")
 }
 
 func parameters(p *TLSParameters, alpn []string) string {
@@ -221,19 +287,69 @@ func (t *textWriter) route(r *Route) {
 		to = append(to, fmt.Sprintf("redirect %d %s://%s:%s%s?%s", r.Redirect.Status, r.Redirect.Protocol, r.Redirect.Host, r.Redirect.Port, r.Redirect.Path, r.Redirect.Query))
 	case r.Response != nil:
 		to = append(to, fmt.Sprintf("respond %d %q", r.Response.Status, r.Response.Body))
-	}
-	for _, f := range r.Forward {
-		w := f.Cluster
-		if len(r.Forward) > 1 {
-			w += fmt.Sprintf(" weight %d", f.Weight)
-		}
-		to = append(to, w)
+	case r.RedirectTo != nil:
+		to = append(to, "redirect "+compact(r.RedirectTo))
+	default:
+		to = append(to, weighted(r.Forward))
 	}
 	name := r.Name
 	if name != "" {
 		name = " " + name
 	}
 	t.line(3, "route%s -> %s%s", name, strings.Join(to, ", "), because(r.Because, r.Source))
+	for _, extra := range []struct {
+		what string
+		has  bool
+		of   any
+	}{
+		{"rewrite", r.Rewrite != nil, r.Rewrite}, {"timeout", r.Timeout != 0, r.Timeout.String()},
+		{"fault", r.Fault != nil, r.Fault}, {"mirror", r.Mirrors != nil, r.Mirrors}, {"cors", r.CORS != nil, r.CORS},
+		{"request headers", r.Request != nil, r.Request}, {"response headers", r.HeaderChanges.Response != nil, r.HeaderChanges.Response},
+	} {
+		if extra.has {
+			t.line(4, "%s %s", extra.what, compact(extra.of))
+		}
+	}
+}
+
+// compact is a value's JSON: what is rare needs no text of its own.
+func compact(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil { // no value of a plan's is without JSON
+		panic(err)
+	}
+	return string(b)
+}
+
+// dialled says how TLS is begun.
+func dialled(s *ClientTLS) string {
+	if s == nil {
+		return "plaintext"
+	}
+	how := "TLS, sends "
+	switch {
+	case s.ServerName != "":
+		how += "SNI " + s.ServerName
+	case s.ServerNameFromHost:
+		how += "the request's host as SNI"
+	default:
+		how += "no SNI"
+	}
+	if s.Certificate != "" {
+		how += ", presents " + s.Certificate
+	}
+	if s.Trust == "" {
+		how += ", verifies nothing"
+	} else {
+		how += ", trusts " + s.Trust
+	}
+	switch {
+	case len(s.SubjectAltNames) > 0:
+		how += ", expects " + strings.Join(s.SubjectAltNames, " or ")
+	case s.VerifyHost:
+		how += ", expects the request's host"
+	}
+	return how + parameters(&s.TLSParameters, s.ALPN)
 }
 
 func (t *textWriter) cluster(c *Cluster) {
@@ -242,29 +358,14 @@ func (t *textWriter) cluster(c *Cluster) {
 		protocol = "tcp"
 	}
 	t.line(1, "cluster %s  %s%s", c.Name, protocol, because(c.Because, c.Source))
-	if len(c.Endpoints) == 0 {
+	switch {
+	case c.OriginalDestination:
+		t.line(2, "dials the original destination  %s", dialled(c.TLS))
+	case len(c.Endpoints) == 0:
 		t.line(2, "no endpoints")
 	}
 	for _, e := range c.Endpoints {
-		how := "plaintext"
-		if s := e.TLS; s != nil {
-			how = "TLS, sends no SNI"
-			if s.ServerName != "" {
-				how = "TLS, sends SNI " + s.ServerName
-			}
-			if s.Certificate != "" {
-				how += ", presents " + s.Certificate
-			}
-			if s.Trust == "" {
-				how += ", verifies nothing"
-			} else {
-				how += ", trusts " + s.Trust
-			}
-			if len(s.Identities) > 0 {
-				how += ", expects " + strings.Join(s.Identities, " or ")
-			}
-			how += parameters(&s.TLSParameters, s.ALPN)
-		}
+		how := dialled(e.TLS)
 		node := e.Node
 		if node == "" {
 			node = "(not ours)"

@@ -26,9 +26,10 @@ func (x *exchange) send(cl *cluster) *response {
 		if f != nil {
 			words = f.retry
 		}
-		retry := overlap(x.route.plan.RetryOn, words) && x.req.body.revoke()
+		policy := x.route.plan.Retry
+		retry := policy != nil && overlap(policy.On, words) && x.req.body.revoke()
 		switch {
-		case retry && attempt <= x.route.plan.Retries:
+		case retry && attempt <= policy.Attempts:
 			x.retries++
 			if f == nil {
 				x.dismiss(res)

@@ -95,7 +95,7 @@ func (d *downstream) serve() {
 	}
 	d.node.env.Sink.Conn(d.end)
 	if c.raw() {
-		d.serveTCP(now.TCP)
+		d.serveTCP(pickWeighted(now.TCP))
 		return
 	}
 	d.ready()
@@ -217,7 +217,7 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 	cs := t.ConnectionState()
 	tlsState(end, cs)
 	if len(cs.PeerCertificates) > 0 {
-		end.PeerVerified = c.tls.plan.ClientAuth
+		end.PeerVerified = !c.tls.plan.AcceptUntrusted
 		sum := sha256.Sum256(cs.PeerCertificates[0].Raw)
 		d.peerHash = hex.EncodeToString(sum[:])
 	}

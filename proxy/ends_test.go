@@ -173,7 +173,7 @@ func TestPassportsOfFailures(t *testing.T) {
 		}, 0, 1, 0, "-"}, // as the client tells it, who has no flags
 		{"no route at the gateway", func(f *chainOfFour) { f.gw.Routes = nil }, 404, 2, 1, "NR"},
 		{"another identity", func(f *chainOfFour) {
-			f.gw.Clusters[0].Endpoints[0].TLS.Identities = []string{"spiffe://cluster.local/ns/x/sa/x"}
+			f.gw.Clusters[0].Endpoints[0].TLS.SubjectAltNames = []string{"spiffe://cluster.local/ns/x/sa/x"}
 		}, 503, 5, 4, "UF"}, // as the gateway tells it: it refused
 		{"no app", func(f *chainOfFour) { f.refuse("app", 80) }, 503, 6, 5, "UF"},
 		{"no target", func(f *chainOfFour) { f.alb.Clusters[0].Endpoints = nil }, 503, 1, 0, "503"},

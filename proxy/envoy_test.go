@@ -197,17 +197,17 @@ func TestEnvoyErrors(t *testing.T) {
 			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", "delayed connect error: Connection refused", refused},
 		{"refused, no retries", func(l *lab, n *plan.Node) {
 			l.refuse("app", 80)
-			n.Routes[0].VirtualHosts[0].Routes[0].Retries = 0
+			n.Routes[0].VirtualHosts[0].Routes[0].Retry = nil
 		}, nil, 503, "UF",
 			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", "delayed connect error: Connection refused",
 			strings.Replace(refused, "retried and the latest ", "", 1)},
 		{"refused, inbound", func(l *lab, n *plan.Node) {
 			l.refuse("app", 80)
-			n.Routes[0].VirtualHosts[0].Routes[0].RetryOn = []string{"reset-before-request"}
+			n.Routes[0].VirtualHosts[0].Routes[0].Retry.On = []string{"reset-before-request"}
 		}, nil, 503, "URX,UF",
 			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", "delayed connect error: Connection refused", refused},
 		{"closed without a response", func(l *lab, n *plan.Node) {
-			n.Routes[0].VirtualHosts[0].Routes[0].RetryOn = []string{"connect-failure", "reset-before-request"} // it was not before
+			n.Routes[0].VirtualHosts[0].Routes[0].Retry.On = []string{"connect-failure", "reset-before-request"} // it was not before
 			l.raw("app", 80, func(_ net.Conn, br *bufio.Reader) { _, _ = http.ReadRequest(br) })
 		}, nil, 503, "UC", "upstream_reset_before_response_started{connection_termination}", "-", reset},
 		{"reset without a response", func(l *lab, _ *plan.Node) {

@@ -24,7 +24,7 @@ func strict(l *lab) (plan.Node, *authority) {
 	fc := tlsChain()
 	fc.Match.TransportProtocol = "tls"
 	fc.TLS = &plan.ServerTLS{
-		Certificates: []string{plan.WorkloadCertificate}, ClientAuth: true, Trust: plan.MeshTrust,
+		Certificates: []string{plan.WorkloadCertificate}, ClientAuth: plan.RequireClientCertificate, Trust: plan.MeshTrust,
 		TrustDomains: []string{"cluster.local"}, ALPN: []string{"h2", "http/1.1"},
 	}
 	n.Listeners = []plan.Listener{listening(8080, fc)}
@@ -113,7 +113,7 @@ func toSidecar(l *lab, mesh *authority) plan.Endpoint {
 	l.certs.put("gateway", mesh.leaf("spiffe://cluster.local/ns/istio-system/sa/gw"))
 	return plan.Endpoint{Node: "sidecar/ns/app-0", Address: plan.Address{Pod: "side", Port: 8080}, TLS: &plan.ClientTLS{
 		Certificate: "gateway", Trust: plan.MeshTrust, ServerName: "outbound_.80_._.app.ns.svc.cluster.local",
-		Identities: []string{"spiffe://cluster.local/ns/ns/sa/app"}, ALPN: []string{"istio-http/1.1", "istio", "http/1.1"},
+		SubjectAltNames: []string{"spiffe://cluster.local/ns/ns/sa/app"}, ALPN: []string{"istio-http/1.1", "istio", "http/1.1"},
 	}}
 }
 
@@ -128,10 +128,10 @@ func TestServersIdentityIsChecked(t *testing.T) {
 	}{
 		{"right", func(*lab, *plan.Node) {}, 200, "hello"},
 		{"wrong identity", func(_ *lab, gw *plan.Node) {
-			gw.Clusters[0].Endpoints[0].TLS.Identities = []string{"spiffe://cluster.local/ns/other/sa/app"}
+			gw.Clusters[0].Endpoints[0].TLS.SubjectAltNames = []string{"spiffe://cluster.local/ns/other/sa/app"}
 		}, 503, prefix + reason},
 		{"Istio 1.31 hides why", func(_ *lab, gw *plan.Node) {
-			gw.Clusters[0].Endpoints[0].TLS.Identities = []string{"spiffe://cluster.local/ns/other/sa/app"}
+			gw.Clusters[0].Endpoints[0].TLS.SubjectAltNames = []string{"spiffe://cluster.local/ns/other/sa/app"}
 			gw.Envoy = &plan.EnvoyOptions{HideTransportReason: true}
 		}, 503, prefix},
 		{"another authority", func(l *lab, gw *plan.Node) {

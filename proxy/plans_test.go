@@ -25,7 +25,7 @@ func clusterOf(name string, endpoints ...plan.Endpoint) plan.Cluster {
 func everything(name, to string) plan.RouteConfig {
 	return routes(name, plan.Route{
 		Name: "default", Match: plan.RouteMatch{Prefix: "/"}, Forward: []plan.WeightedCluster{{Cluster: to, Weight: 1}},
-		Retries: 2, RetryOn: []string{"connect-failure", "refused-stream", "unavailable", "cancelled"},
+		Retry: &plan.Retry{Attempts: 2, On: []string{"connect-failure", "refused-stream", "unavailable", "cancelled"}},
 	})
 }
 
@@ -51,7 +51,7 @@ func proxyOf(p plan.Personality, port int) plan.Node {
 	switch p {
 	case plan.ALB:
 		n.Name, n.Kind, n.Pod = "alb/ns/in", plan.Edge, "alb"
-		n.Routes[0].VirtualHosts[0].Routes[0].Retries = 0 // an ALB never does
+		n.Routes[0].VirtualHosts[0].Routes[0].Retry = nil // an ALB never does
 		n.ALB = &plan.ALBOptions{LoadBalancer: "k8s-ns-in-0123456789", Region: "eu-west-1", Scheme: "internal"}
 	case plan.EnvoyGateway:
 		n.Name, n.Kind, n.Pod = "gateway/ns/gw", plan.Gateway, "gw"

@@ -79,7 +79,7 @@ func TestHoldLetsGoAndKeepsNone(t *testing.T) {
 
 func TestConnectionClosedByTheServerIsNoticed(t *testing.T) {
 	eachUpstream(t, func(t *testing.T, l *lab, n plan.Node) {
-		n.Routes[0].VirtualHosts[0].Routes[0].Retries = 0
+		n.Routes[0].VirtualHosts[0].Routes[0].Retry = nil
 		l.node(n)
 		var mu sync.Mutex
 		var conns []net.Conn

@@ -9,15 +9,20 @@ import (
 	"time"
 
 	"hoplab.dev/passport"
+	"hoplab.dev/plan"
 )
 
 // serveTCP carries all bytes to the cluster: Envoy's tcp_proxy.
-func (d *downstream) serveTCP(name string) {
+func (d *downstream) serveTCP(to *plan.WeightedCluster) {
 	if _, ok := d.begin(); !ok {
 		return
 	}
 	defer d.done()
-	cl := d.state().clusters[name]
+	cl, name := (*cluster)(nil), ""
+	if to != nil { // else all weights are 0
+		name = to.Cluster
+		cl = d.state().clusters[name]
+	}
 	if cl == nil {
 		d.ended("NC", "cluster_not_found", "no cluster "+name)
 		d.end.Log = d.node.personality().connectionLog(d)

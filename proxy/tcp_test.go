@@ -17,7 +17,7 @@ import (
 // tcpProxy is a sidecar that carries all bytes on.
 func tcpProxy(l *lab) plan.Node {
 	n := proxyOf(plan.EnvoySidecar, 80)
-	n.Listeners = []plan.Listener{listening(80, plan.FilterChain{Name: "tcp", TCP: "c"})}
+	n.Listeners = []plan.Listener{listening(80, plan.FilterChain{Name: "tcp", TCP: []plan.WeightedCluster{{Cluster: "c", Weight: 1}}})}
 	n.Listeners[0].InspectTLS = true
 	n.Clusters[0].Protocol = ""
 	return n

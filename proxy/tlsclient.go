@@ -85,13 +85,13 @@ func (c *clientTLS) verify(cs tls.ConnectionState) error {
 	if err != nil {
 		return &verifyError{leaf, err.Error()}
 	}
-	if len(c.plan.Identities) == 0 {
+	if len(c.plan.SubjectAltNames) == 0 {
 		return nil
 	}
 	for _, uri := range leaf.URIs {
-		if slices.Contains(c.plan.Identities, uri.String()) {
+		if slices.Contains(c.plan.SubjectAltNames, uri.String()) {
 			return nil
 		}
 	}
-	return &verifyError{leaf, fmt.Sprintf("the server is %s, expected %s", identityOf(leaf), strings.Join(c.plan.Identities, " or "))}
+	return &verifyError{leaf, fmt.Sprintf("the server is %s, expected %s", identityOf(leaf), strings.Join(c.plan.SubjectAltNames, " or "))}
 }

@@ -68,7 +68,7 @@ func (s *serverTLS) config(ctx context.Context, hello *clientHello) (*tls.Config
 		return nil, err
 	}
 	var trust *x509.CertPool
-	if s.plan.ClientAuth {
+	if s.plan.ClientAuth != plan.NoClientCertificate {
 		var err error
 		if trust, err = s.node.env.Certificates.Trust(ctx, s.plan.Trust); err != nil {
 			return nil, err
@@ -81,8 +81,11 @@ func (s *serverTLS) config(ctx context.Context, hello *clientHello) (*tls.Config
 		if err := setParameters(c, s.plan.TLSParameters); err != nil {
 			return nil, err
 		}
-		if s.plan.ClientAuth {
+		if s.plan.ClientAuth != plan.NoClientCertificate {
 			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, trust
+			if s.plan.ClientAuth == plan.RequestClientCertificate {
+				c.ClientAuth = tls.VerifyClientCertIfGiven
+			}
 		}
 		s.trust, s.without = trust, c
 		s.alpn = c.Clone()

@@ -57,7 +57,7 @@ func TestListener(t *testing.T) {
 	assert.Equal(t, defaultPolicy, chain.TLS.Policy)
 	assert.Equal(t, "TLS 1.0", chain.TLS.MinVersion)
 	assert.Equal(t, []string{"h2", "http/1.1"}, chain.TLS.ALPN)
-	assert.False(t, chain.TLS.ClientAuth)
+	assert.Empty(t, chain.TLS.ClientAuth)
 	assert.Equal(t, 8, l.Source.Line, "the line of certificate-arn")
 
 	_, node = compile(t, ingress("ing", "load-balancer-attributes: routing.http2.enabled=false\ncertificate-arn: "+arnA, toWeb("a.example.com")))
@@ -172,7 +172,7 @@ func TestGroupListeners(t *testing.T) {
 func TestMutualAuthentication(t *testing.T) {
 	annotations := func(v string) string { return "certificate-arn: " + arnA + "\nmutual-authentication: '" + v + "'" }
 	_, node := compile(t, ingress("ing", annotations(`[{"port": 443, "mode": "off"}]`), toWeb("a.example.com")))
-	assert.False(t, node.Listeners[0].FilterChains[0].TLS.ClientAuth)
+	assert.Empty(t, node.Listeners[0].FilterChains[0].TLS.ClientAuth)
 	for _, mode := range []string{`"passthrough"`, `"verify", "trustStore": "arn:x"`} {
 		r := Compile(cluster(t, ingress("ing", annotations(`[{"port": 443, "mode": `+mode+`}]`), toWeb("a.example.com"))))
 		require.Len(t, find(r, CodeNotSupported), 1)

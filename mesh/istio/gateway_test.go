@@ -63,8 +63,8 @@ func TestSimpleGateway(t *testing.T) {
 	require.Len(t, host.Routes, 1)
 	route := host.Routes[0]
 	assert.Equal(t, `prefix "/"`, route.Because)
-	assert.Equal(t, 2, route.Retries)
-	assert.Equal(t, []string{"connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"}, route.RetryOn)
+	assert.Equal(t, 2, route.Retry.Attempts)
+	assert.Equal(t, []string{"connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"}, route.Retry.On)
 	require.Len(t, route.Forward, 1)
 	assert.Equal(t, "destination web port 80", route.Forward[0].Because)
 	assert.Equal(t, "t.yaml:20:27", route.Forward[0].Source.String())

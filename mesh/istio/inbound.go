@@ -169,7 +169,7 @@ func (c *compiler) inboundChain(in inboundPort, kind chainKind, d decision) plan
 	if kind.http {
 		chain.Routes = in.cluster // the route configuration has the cluster's name
 	} else {
-		chain.TCP = in.cluster
+		chain.TCP = []plan.WeightedCluster{{Cluster: in.cluster, Weight: 1, Because: d.because(), Source: d.source}}
 	}
 	if kind.mutual {
 		chain.TLS = c.inboundTLS(kind.http)
@@ -202,7 +202,7 @@ var inboundSuites = []string{
 func (c *compiler) inboundTLS(http bool) *plan.ServerTLS {
 	tls := &plan.ServerTLS{
 		Certificates: []string{plan.WorkloadCertificate},
-		ClientAuth:   true, Trust: plan.MeshTrust, TrustDomains: []string{c.w.Mesh.TrustDomain},
+		ClientAuth:   plan.RequireClientCertificate, Trust: plan.MeshTrust, TrustDomains: []string{c.w.Mesh.TrustDomain},
 		TLSParameters: plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3", Suites: inboundSuites},
 		ALPN:          []string{"h2", "http/1.1"},
 	}
@@ -222,9 +222,9 @@ func inboundRoutes(in inboundPort) plan.RouteConfig {
 		servicePort, source = in.servicePort.Port, in.servicePort.Source
 	}
 	route := defaultRoute(plan.WeightedCluster{Cluster: in.cluster, Weight: 1, Because: fmt.Sprintf("port %d of the pod", in.port), Source: source})
-	route.Retries, route.RetryOn = 2, []string{"reset-before-request"}
+	route.Retry = &plan.Retry{Attempts: 2, On: []string{"reset-before-request"}}
 	if in.protocol == world.GRPC {
-		route.Retries, route.RetryOn = 0, nil
+		route.Retry = nil
 	}
 	return plan.RouteConfig{
 		Name: in.cluster,
@@ -238,7 +238,7 @@ func inboundRoutes(in inboundPort) plan.RouteConfig {
 func defaultRoute(to plan.WeightedCluster) plan.Route {
 	return plan.Route{
 		Name: "default", Match: plan.RouteMatch{Prefix: "/"}, Because: `prefix "/"`, Source: to.Source,
-		Forward: []plan.WeightedCluster{to}, Retries: defaultRetries, RetryOn: defaultRetryOn,
+		Forward: []plan.WeightedCluster{to}, Retry: defaultRetry(),
 	}
 }
 

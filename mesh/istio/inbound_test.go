@@ -140,7 +140,8 @@ spec:
 				if chain.Routes != "" {
 					require.NotNil(t, n.RouteConfig(chain.Routes), chain.Routes)
 				} else {
-					require.NotNil(t, n.Cluster(chain.TCP), chain.TCP)
+					require.Len(t, chain.TCP, 1)
+					require.NotNil(t, n.Cluster(chain.TCP[0].Cluster), chain.TCP)
 				}
 			}
 		})
@@ -162,7 +163,7 @@ func TestInboundNames(t *testing.T) {
 
 	tls := l.FilterChains[0].TLS
 	assert.Equal(t, []string{plan.WorkloadCertificate}, tls.Certificates)
-	assert.True(t, tls.ClientAuth)
+	assert.Equal(t, plan.RequireClientCertificate, tls.ClientAuth)
 	assert.Equal(t, plan.MeshTrust, tls.Trust)
 	assert.Equal(t, []string{"cluster.local"}, tls.TrustDomains)
 	assert.Equal(t, []string{"h2", "http/1.1"}, tls.ALPN)
@@ -176,8 +177,8 @@ func TestInboundNames(t *testing.T) {
 	assert.Equal(t, "inbound|http|80", config.VirtualHosts[0].Name)
 	route := config.VirtualHosts[0].Routes[0]
 	assert.Equal(t, "default", route.Name)
-	assert.Equal(t, []string{"reset-before-request"}, route.RetryOn)
-	assert.Equal(t, 2, route.Retries)
+	assert.Equal(t, []string{"reset-before-request"}, route.Retry.On)
+	assert.Equal(t, 2, route.Retry.Attempts)
 	assert.Equal(t, []plan.Endpoint{{Node: "app/shop/web-0", Address: plan.Address{Pod: "shop/web-0", Port: 8080, Private: true}}}, n.Cluster("inbound|8080||").Endpoints)
 
 	assert.Equal(t, "inbound|http|0", n.RouteConfig("InboundPassthroughCluster").VirtualHosts[0].Name)

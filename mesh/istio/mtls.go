@@ -27,7 +27,7 @@ func (c *compiler) mutualTLS(d destination, port *world.ServicePort, pods []*wor
 		ServerName: fmt.Sprintf("outbound_.%d_._.%s", d.port, d.host),
 		// Secure naming: whoever runs one of the Service's pods.
 		// istiod: pilot/pkg/model/push_context.go ServiceAccounts
-		Identities:    c.identities(pods),
+		SubjectAltNames:    c.identities(pods),
 		ALPN:          alpnHTTP1,
 		TLSParameters: plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3"},
 	}

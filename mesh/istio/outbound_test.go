@@ -45,7 +45,7 @@ spec: {selector: {app: db}, ports: [{name: tcp, port: 5432}, {name: http-admin, 
 	assert.Equal(t, []string{"web.shop.svc.cluster.local", "web.shop.svc", "web.shop", "web"}, same.Domains)
 	assert.Equal(t, "default", same.Routes[0].Name)
 	assert.Equal(t, "outbound|80||web.shop.svc.cluster.local", same.Routes[0].Forward[0].Cluster)
-	assert.Equal(t, 2, same.Routes[0].Retries)
+	assert.Equal(t, 2, same.Routes[0].Retry.Attempts)
 	other := hostNamed(t, n, "80", "db.data.svc.cluster.local:80")
 	require.NotNil(t, other)
 	assert.Equal(t, []string{"db.data.svc.cluster.local", "db.data.svc", "db.data"}, other.Domains, "the short name is of its own namespace")

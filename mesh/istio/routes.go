@@ -13,9 +13,12 @@ import (
 
 // What every outbound route has where a VirtualService says nothing.
 // istiod: pilot/pkg/networking/core/route/retry/retry.go DefaultPolicy
-const defaultRetries = 2
-
-var defaultRetryOn = []string{"connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"}
+func defaultRetry() *plan.Retry {
+	return &plan.Retry{
+		Attempts: 2, OtherHosts: true,
+		On: []string{"connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"},
+	}
+}
 
 // gatewayRoutes makes the route configuration that servers share, and notes
 // the clusters that it leads to. Rules of several VirtualServices for one host
@@ -94,7 +97,7 @@ func (c *compiler) httpRoutes(v *virtualService, port int, clusters *clusterSet)
 		path := fmt.Sprintf("spec.http[%d]", i)
 		forward := c.forward(v, rule, path, port, clusters)
 		route := func(match *networking.HTTPMatchRequest, at string) plan.Route {
-			r := plan.Route{Name: rule.GetName(), Forward: forward, Retries: defaultRetries, RetryOn: defaultRetryOn}
+			r := plan.Route{Name: rule.GetName(), Forward: forward, Retry: defaultRetry()}
 			if match.GetName() != "" {
 				r.Name += "." + match.GetName()
 			}
