@@ -206,7 +206,7 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 		end.Why = err.Error()
 		// No log line: istiod has the listener log NR alone (pilot/pkg/networking/
 		// core/accesslog.go, listenerAccessLogFilter).
-		d.ended("-", "", handshakeRefusal(err))
+		d.ended("-", "", HandshakeRefusal(err))
 		// crypto/tls has sent its alert. With TLS 1.3 the client may have sent a
 		// request by now, and a close with unread bytes would reset the
 		// connection before it has read the alert.
@@ -215,7 +215,7 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 		return false
 	}
 	cs := t.ConnectionState()
-	tlsState(end, cs)
+	DescribeTLS(end, cs)
 	if len(cs.PeerCertificates) > 0 {
 		end.PeerVerified = !c.tls.plan.AcceptUntrusted
 		sum := sha256.Sum256(cs.PeerCertificates[0].Raw)
@@ -225,8 +225,8 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 	return true
 }
 
-// handshakeRefusal says who ended a handshake, and why.
-func handshakeRefusal(err error) string {
+// HandshakeRefusal says who ended a handshake, and why.
+func HandshakeRefusal(err error) string {
 	var op *net.OpError
 	switch {
 	case errors.Is(err, io.EOF), isReset(err):

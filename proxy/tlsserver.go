@@ -166,8 +166,8 @@ func identityOf(leaf *x509.Certificate) string {
 	}
 }
 
-// tlsState writes what a finished handshake negotiated into an end.
-func tlsState(end *passport.TLSEnd, cs tls.ConnectionState) {
+// DescribeTLS writes what a finished handshake negotiated into an end.
+func DescribeTLS(end *passport.TLSEnd, cs tls.ConnectionState) {
 	end.Complete = cs.HandshakeComplete
 	end.Version = tls.VersionName(cs.Version)
 	end.CipherSuite = suiteName(cs.CipherSuite)

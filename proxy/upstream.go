@@ -117,7 +117,7 @@ func (u *upstream) handshake(ctx context.Context) *failure {
 		return f
 	}
 	cs := t.ConnectionState()
-	tlsState(end, cs)
+	DescribeTLS(end, cs)
 	end.PeerVerified = p.Trust != ""
 	u.stream = t
 	return nil
