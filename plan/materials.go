@@ -22,6 +22,16 @@ func SecretCertificate(namespace, name string) string { return "secret/" + names
 // SecretTrust is the name of the CA bundle that a Secret holds.
 func SecretTrust(namespace, name string) string { return SecretCertificate(namespace, name) + "#ca" }
 
+// OwnCertificate is the name of the certificate that a workload's image brings
+// along, self-signed, for where its pods mount no Secret. It is that of a
+// SecretEntry: no Secret of a user's can have a name with a colon.
+func OwnCertificate(namespace, workload string) string {
+	return SecretCertificate(namespace, OwnSecret(workload))
+}
+
+// OwnSecret is the SecretEntry's name behind OwnCertificate.
+func OwnSecret(workload string) string { return "own:" + workload }
+
 // Materials are the certificates, bundles and keys that a plan names, and how
 // each is to be had. It is the only part of a compilation that may hold key
 // bytes; Secret redacts them wherever a value is printed.

@@ -161,11 +161,33 @@ type App struct {
 	Image     string `json:"image,omitempty"`     // the container image that it stands in for
 	Namespace string `json:"namespace,omitempty"` // of its pod
 	Pod       string `json:"pod,omitempty"`       // its pod's name, without the namespace
+	// Args are the container's args, for an app that takes them.
+	Args []string `json:"args,omitempty"`
 	// Ports are the container ports that it listens on.
 	Ports []int `json:"ports,omitempty"`
+	// TLS says on which of the Ports the app terminates TLS itself. Empty: on
+	// none.
+	TLS []AppTLS `json:"tls,omitempty"`
 	// Private: the app listens on the address that only its pod sees, behind a
 	// sidecar that has the pod's own.
 	Private bool `json:"private,omitempty"`
+}
+
+// AppTLS is a port on which an app terminates TLS.
+type AppTLS struct {
+	Port        int    `json:"port"`        // one of the App's Ports
+	Certificate string `json:"certificate"` // a material's name
+}
+
+// Certificate is the name of the certificate that the app presents on a port;
+// empty where it terminates no TLS there.
+func (a *App) Certificate(port int) string {
+	for _, t := range a.TLS {
+		if t.Port == port {
+			return t.Certificate
+		}
+	}
+	return ""
 }
 
 // DefaultConnectTimeout bounds a TCP connect where a cluster says nothing.

@@ -61,11 +61,17 @@ func (t *textWriter) node(n *Node) {
 	}
 	t.line(0, "%s%s", head, because("", n.Source))
 	if n.App != nil {
-		where := ""
+		how := ""
 		if n.App.Private {
-			where = ", behind its sidecar"
+			how = ", behind its sidecar"
 		}
-		t.line(1, "app %s on %v%s", n.App.Name, n.App.Ports, where)
+		if len(n.App.Args) > 0 {
+			how += fmt.Sprintf(", args %q", n.App.Args)
+		}
+		t.line(1, "app %s on %v%s", n.App.Name, n.App.Ports, how)
+		for _, s := range n.App.TLS {
+			t.line(2, "port %d speaks TLS, presents %s", s.Port, s.Certificate)
+		}
 	}
 	if n.ALB != nil {
 		t.line(1, "load balancer %s  %s  %s", n.ALB.LoadBalancer, n.ALB.Scheme, n.ALB.Region)

@@ -15,6 +15,7 @@ import (
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
 	"hoplab.dev/proxy"
+	"hoplab.dev/testbed/apps"
 	"hoplab.dev/testbed/control"
 )
 
@@ -67,7 +68,10 @@ func listenersOf(n *plan.Node) []listenerOf {
 		if key.where == outboundAddress {
 			continue
 		}
-		protocol := "HTTP"
+		protocol := ""
+		if n.App != nil {
+			protocol = apps.Protocol(n.App, key.port)
+		}
 		for _, l := range n.Listeners {
 			if !l.Outbound && slices.Contains(l.Ports, key.port) {
 				protocol = l.ProtocolOn(key.port)
@@ -216,6 +220,11 @@ func (t *Testbed) presented() (by, to map[string][]string) {
 	p := t.Plan()
 	outermost := p.Outermost()
 	for _, n := range p.Nodes {
+		if n.App != nil {
+			for _, s := range n.App.TLS {
+				add(by, s.Certificate, n.Name)
+			}
+		}
 		for _, l := range n.Listeners {
 			for _, fc := range l.FilterChains {
 				if fc.TLS == nil {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"hoplab.dev/certs"
-	"hoplab.dev/passport"
 	"hoplab.dev/plan"
 	"hoplab.dev/proxy"
 	"hoplab.dev/testbed/apps"
@@ -138,7 +137,13 @@ func (t *Testbed) startNode(ctx context.Context, p plan.Node) (*node, error) {
 			}
 			listeners = append(listeners, apps.Listener{Listener: n.seats[key], Port: key.port})
 		}
-		n.app, err = apps.Serve(context.WithoutCancel(ctx), p, listeners, t.recorder, passport.NewIDs(p.Name))
+		n.app, err = apps.Serve(context.WithoutCancel(ctx), p, listeners, apps.Env{
+			Sink:        t.recorder,
+			Certificate: (&nodeCertificates{vault: t.vault}).Certificate,
+			Dial: func(ctx context.Context, host string, port int) (apps.Upstream, error) {
+				return t.dialFrom(ctx, p.Pod, host, port)
+			},
+		})
 		return n, err
 	}
 	if p.Identity != "" {

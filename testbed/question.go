@@ -237,10 +237,12 @@ func (t *Testbed) verifiable(n *plan.Node) bool {
 // the URL's scheme, else the first.
 func viaPort(n *plan.Node, scheme string, port int) int {
 	first, secure := 0, scheme == "https"
-	for _, l := range listenersOf(n) {
+	listeners := listenersOf(n)
+	if slices.ContainsFunc(listeners, func(l listenerOf) bool { return l.key.port == port }) {
+		return port
+	}
+	for _, l := range listeners {
 		switch {
-		case l.key.port == port:
-			return port
 		case l.key.port == 15021:
 		case (l.protocol == "HTTPS" || l.protocol == "TLS") == secure:
 			return l.key.port

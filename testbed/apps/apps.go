@@ -1,12 +1,14 @@
 // Package apps holds the workloads that stand in for container images.
 //
-// An app is an HTTP server on the sockets that testbed bound for its pod. It
-// terminates no TLS, calls nothing and knows nothing of the proxies in front;
-// like every node it gives out its own ends of connections and requests.
+// An app serves HTTP, or a protocol of its own, on the sockets that testbed
+// bound for its pod, and calls other Services as its container would. It knows
+// nothing of the proxies around it; like every node it gives out its own ends
+// of connections and requests.
 package apps
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,27 +22,66 @@ import (
 	"hoplab.dev/plan"
 )
 
-// app is one built-in workload.
+// app is one built-in workload. With neither handler nor stream it listens on
+// nothing.
 type app struct {
-	// handler is nil for an app that listens on nothing.
-	handler func(plan.App) http.Handler
-	// h2c: HTTP/2 with prior knowledge is spoken besides HTTP/1.1, as a port
-	// that is named grpc or http2 expects.
-	h2c bool
+	handler func(*Server) http.Handler // it speaks HTTP
+	stream  func(*Server) stream       // it speaks a protocol of its own
+
+	// h2: HTTP/2 is spoken besides HTTP/1.1, where ALPN chooses it and, as a
+	// port that is named grpc or http2 expects, with prior knowledge.
+	h2 bool
 	// idle is how long a kept-alive connection may wait for its next request.
 	idle time.Duration
+	// plaintext is the answer to plain HTTP on a port that speaks TLS.
+	plaintext func() *http.Response
 }
 
 // builtin are the apps by the names that plan.App.Name takes.
 var builtin = map[string]app{
-	"echo":    {handler: newEcho, h2c: true, idle: patient},
-	"httpbin": {handler: newHTTPBin, h2c: true, idle: patient},
-	"nginx":   {handler: newNginx, idle: nginxKeepalive},
+	"echo":    {handler: newEcho, h2: true, idle: patient, plaintext: goPlaintext},
+	"httpbin": {handler: newHTTPBin, h2: true, idle: patient, plaintext: goPlaintext},
+	"nginx":   {handler: newNginx, idle: nginxKeepalive, plaintext: nginxPlaintext},
 	"sleep":   {},
 }
 
 // Names are the built-in apps, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(builtin)) }
+
+// Protocol is what an app speaks on a port, for people: HTTP, HTTPS, TCP or TLS.
+func Protocol(a *plan.App, port int) string {
+	secure := a.Certificate(port) != ""
+	switch http := builtin[a.Name].stream == nil; {
+	case http && secure:
+		return "HTTPS"
+	case http:
+		return "HTTP"
+	case secure:
+		return "TLS"
+	}
+	return "TCP"
+}
+
+// Env is all that an app needs from outside.
+type Env struct {
+	Sink passport.Sink
+	// Certificate resolves the name of a certificate, at each handshake: what
+	// was missing heals without a restart. Nil is allowed for an app that
+	// terminates no TLS.
+	Certificate func(ctx context.Context, name string) (*tls.Certificate, error)
+	// Dial opens a connection as a container of the app's pod does that asks
+	// for host:port: by the names of Services that its namespace may use, and
+	// through its sidecar where it has one. With an error the rest of Upstream
+	// still tells who was meant. Nil is allowed for an app that calls nobody.
+	Dial func(ctx context.Context, host string, port int) (Upstream, error)
+}
+
+// Upstream is a connection that was dialled for an app.
+type Upstream struct {
+	net.Conn
+	Peer string // the node at its other end; empty where that is none of ours
+	Pod  bool   // it does not leave the pod: the peer is the pod's own sidecar
+}
 
 // Listener is a bound socket on which an app serves.
 type Listener struct {
@@ -58,7 +99,7 @@ type Listener struct {
 //
 // An app that listens on nothing ("sleep") closes the listeners: a connection
 // to its pod is refused.
-func Serve(ctx context.Context, node plan.Node, listeners []Listener, sink passport.Sink, ids *passport.IDs) (*Server, error) {
+func Serve(ctx context.Context, node plan.Node, listeners []Listener, env Env) (*Server, error) {
 	if node.App == nil {
 		return nil, fmt.Errorf("node %s runs no app", node.Name)
 	}
@@ -66,14 +107,14 @@ func Serve(ctx context.Context, node plan.Node, listeners []Listener, sink passp
 	if !ok {
 		return nil, fmt.Errorf("node %s: there is no app %q; the apps are: %s", node.Name, node.App.Name, strings.Join(Names(), ", "))
 	}
-	if a.handler == nil {
+	if a.handler == nil && a.stream == nil {
 		var errs []error
 		for _, l := range listeners {
 			errs = append(errs, l.Close())
 		}
 		return &Server{}, errors.Join(errs...)
 	}
-	s := newServer(node, a, sink, ids)
+	s := newServer(node, a, env)
 	s.start(ctx, listeners)
 	return s, nil
 }

@@ -53,6 +53,18 @@ func (e *ends) request(t *testing.T, n int) passport.RequestEnd {
 	return r[n]
 }
 
+// closed waits for the last end of the n-th connection that was closed, from 0.
+func (e *ends) closed(t *testing.T, n int) passport.ConnEnd {
+	t.Helper()
+	var found []passport.ConnEnd
+	require.Eventually(t, func() bool {
+		conns, _ := e.seen()
+		found = slices.DeleteFunc(conns, func(c passport.ConnEnd) bool { return c.Closed.IsZero() })
+		return len(found) > n
+	}, 5*time.Second, time.Millisecond, "connection %d is not closed", n)
+	return found[n]
+}
+
 func appNode(name string) plan.Node {
 	return plan.Node{
 		Name: "app/shop/web-0", Kind: plan.AppKind, Pod: "shop/web-0",
@@ -63,17 +75,30 @@ func appNode(name string) plan.Node {
 // serve starts an app on a loopback socket, and gives its address.
 func serve(t *testing.T, name string) (addr string, s *Server, e *ends) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
 	e = &ends{}
-	s, err = Serve(t.Context(), appNode(name), []Listener{{Listener: l, Port: 8080, Original: "10.0.0.7:8080"}}, e, passport.NewIDs("app/shop/web-0"))
+	addrs, s := serveNode(t, appNode(name), Env{Sink: e})
+	return addrs[0], s, e
+}
+
+// serveNode starts an app with a loopback socket for each of its ports, and
+// gives their addresses.
+func serveNode(t *testing.T, node plan.Node, env Env) (addrs []string, s *Server) {
+	t.Helper()
+	var listeners []Listener
+	for _, port := range node.App.Ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		listeners = append(listeners, Listener{Listener: l, Port: port, Original: fmt.Sprintf("10.0.0.7:%d", port)})
+		addrs = append(addrs, l.Addr().String())
+	}
+	s, err := Serve(t.Context(), node, listeners, env)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = s.Close(ctx)
 	})
-	return l.Addr().String(), s, e
+	return addrs, s
 }
 
 // client has its own connections, and speaks HTTP/1.1 or h2 with prior knowledge.
@@ -130,7 +155,7 @@ func TestServeRefuses(t *testing.T) {
 		"no app at all":  {plan.Node{Name: "gateway/a/b"}, "node gateway/a/b runs no app"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Serve(t.Context(), tt.node, []Listener{{Listener: l}}, &ends{}, passport.NewIDs("x"))
+			_, err := Serve(t.Context(), tt.node, []Listener{{Listener: l}}, Env{Sink: &ends{}})
 			require.EqualError(t, err, tt.want)
 		})
 	}

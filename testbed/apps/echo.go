@@ -48,6 +48,7 @@ type arrived struct {
 	Query     string      `json:"query"`
 	Proto     string      `json:"proto"` // "HTTP/1.1", "HTTP/2.0"
 	Remote    string      `json:"remote"`
+	TLS       *seenTLS    `json:"tls,omitempty"` // where the app itself terminates it
 	Headers   http.Header `json:"headers"`
 	Trailers  http.Header `json:"trailers,omitempty"`
 	// Body is the first 64 KiB; BodyBase64 instead where that is not UTF-8.
@@ -56,8 +57,18 @@ type arrived struct {
 	BodyBytes  int64  `json:"bodyBytes"` // of the whole body
 }
 
-func newEcho(a plan.App) http.Handler {
-	e := &echo{app: a}
+// seenTLS is what echo tells of the TLS that it terminates.
+type seenTLS struct {
+	Version     string   `json:"version"`     // "TLS 1.3"
+	CipherSuite string   `json:"cipherSuite"` // OpenSSL's name, as in a passport
+	SNI         string   `json:"sni"`         // "" when none was sent
+	Offered     []string `json:"offered,omitempty"`
+	ALPN        string   `json:"alpn"` // negotiated; "" for none
+	Resumed     bool     `json:"resumed"`
+}
+
+func newEcho(s *Server) http.Handler {
+	e := &echo{app: *s.node.App}
 	r := mux.NewRouter().SkipClean(true).UseEncodedPath() // every path as it is: no redirects
 	r.HandleFunc("/status/{code}", e.status)
 	r.HandleFunc("/delay/{duration}", e.delay)
@@ -90,7 +101,7 @@ func (e *echo) read(w http.ResponseWriter, r *http.Request) *arrived {
 	a := &arrived{
 		App: e.app.Name, Pod: e.app.Pod, Namespace: e.app.Namespace, Port: connOf(r.Context()).port,
 		Method: r.Method, Host: r.Host, Path: path, Query: query, Proto: r.Proto, Remote: r.RemoteAddr,
-		Headers: r.Header,
+		Headers: r.Header, TLS: e.tls(r),
 	}
 	var first bytes.Buffer
 	n, err := io.CopyN(&first, r.Body, maxEchoedBody)
@@ -120,6 +131,15 @@ func (e *echo) read(w http.ResponseWriter, r *http.Request) *arrived {
 		a.BodyBase64 = first.Bytes()
 	}
 	return a
+}
+
+// tls tells of the handshake on the request's connection; nil: there was none.
+func (e *echo) tls(r *http.Request) *seenTLS {
+	t := connOf(r.Context()).tlsEnd()
+	if t == nil {
+		return nil
+	}
+	return &seenTLS{t.Version, t.CipherSuite, t.SNI, t.Offered, t.ALPN, t.Resumed}
 }
 
 // wholeRunes leaves out a last rune of which the end is missing.

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"hoplab.dev/plan"
 )
 
 const nginxVersion = "nginx/1.27.0"
@@ -30,9 +28,12 @@ request found its way to the pod.</p>
 `
 
 // newNginx answers as the stock nginx image does: one page, and errors.
-func newNginx(plan.App) http.Handler {
+func newNginx(*Server) http.Handler { return nginxPage(nginxWelcome, nginxBuilt) }
+
+// nginxPage serves one page at the root, as nginx serves its index.html.
+func nginxPage(page string, modified time.Time) http.Handler {
 	// nginx: ngx_http_set_etag, "%xT-%xO" of modification time and length
-	etag := fmt.Sprintf(`"%x-%x"`, nginxBuilt.Unix(), len(nginxWelcome))
+	etag := fmt.Sprintf(`"%x-%x"`, modified.Unix(), len(page))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Server", nginxVersion)
 		switch {
@@ -41,19 +42,37 @@ func newNginx(plan.App) http.Handler {
 		case r.URL.Path == "/" || r.URL.Path == "/index.html":
 			w.Header().Set("Content-Type", "text/html") // nginx: mime.types, no charset
 			w.Header().Set("ETag", etag)
-			http.ServeContent(w, r, "index.html", nginxBuilt, strings.NewReader(nginxWelcome))
+			http.ServeContent(w, r, "index.html", modified, strings.NewReader(page))
 		default:
 			nginxError(w, http.StatusNotFound, "Not Found")
 		}
 	})
 }
 
-// nginxError is the page of ngx_http_special_response.c.
+// nginxError answers with an error's page.
 func nginxError(w http.ResponseWriter, status int, reason string) {
-	page := fmt.Sprintf("<html>\r\n<head><title>%[1]d %[2]s</title></head>\r\n<body>\r\n<center><h1>%[1]d %[2]s</h1></center>\r\n<hr><center>%[3]s</center>\r\n</body>\r\n</html>\r\n",
-		status, reason, nginxVersion)
+	page := nginxErrorPage(fmt.Sprintf("%d %s", status, reason), "")
 	w.Header().Set("Content-Type", "text/html")
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(page)) // a client that went is in the request's end
+}
+
+// nginxErrorPage is a page of ngx_http_special_response.c; of those that say
+// more than the status, reason is the second line, and the title.
+func nginxErrorPage(status, reason string) string {
+	title, second := status, ""
+	if reason != "" {
+		title = status[:4] + reason
+		second = "<center>" + reason + "</center>\r\n"
+	}
+	return fmt.Sprintf("<html>\r\n<head><title>%s</title></head>\r\n<body>\r\n<center><h1>%s</h1></center>\r\n%s<hr><center>%s</center>\r\n</body>\r\n</html>\r\n",
+		title, status, second, nginxVersion)
+}
+
+// nginxPlaintext answers plain HTTP on a port with ssl on.
+// nginx: ngx_http_special_response.c ngx_http_error_497_page
+func nginxPlaintext() *http.Response {
+	return textResponse(http.StatusBadRequest, http.Header{"Server": {nginxVersion}, "Content-Type": {"text/html"}},
+		nginxErrorPage("400 Bad Request", "The plain HTTP request was sent to HTTPS port"))
 }

@@ -2,6 +2,7 @@ package apps
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,7 @@ func (s *Server) record(next http.Handler) http.Handler {
 				RequestID: r.Header.Get("X-Request-Id"),
 				TraceID:   r.Header.Get("X-Amzn-Trace-Id"),
 				Method:    r.Method,
-				Scheme:    "http", // no app terminates TLS
+				Scheme:    scheme(c),
 				Authority: r.Host,
 				Path:      requestPath(r),
 				Started:   time.Now(),
@@ -47,15 +48,26 @@ func (s *Server) record(next http.Handler) http.Handler {
 			r.Body = &body{ReadCloser: r.Body, exchange: x}
 			x.unread.Store(true)
 		}
+		if c.secure() { // as net/http does where it terminates TLS itself
+			state := c.Conn.(*tls.Conn).ConnectionState()
+			r.TLS = &state
+		}
 		defer func() {
 			p := recover()
-			s.sink.Request(x.finish(p, c))
+			s.env.Sink.Request(x.finish(p, c))
 			if p != nil {
 				panic(p) // net/http resets the stream or cuts the connection
 			}
 		}()
-		next.ServeHTTP(x, r)
+		next.ServeHTTP(x, r.WithContext(causedBy(r.Context(), &x.end)))
 	})
+}
+
+func scheme(c *conn) string {
+	if c.secure() {
+		return "https"
+	}
+	return "http"
 }
 
 // protocol is "http/1.1" or "h2".

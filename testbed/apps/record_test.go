@@ -194,7 +194,7 @@ func TestSlowClients(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newMemory()
 				e := &ends{}
-				s, err := Serve(t.Context(), appNode(cmp.Or(tt.app, "echo")), []Listener{{Listener: l, Port: 8080}}, e, passport.NewIDs("n"))
+				s, err := Serve(t.Context(), appNode(cmp.Or(tt.app, "echo")), []Listener{{Listener: l, Port: 8080}}, Env{Sink: e})
 				require.NoError(t, err)
 				start := time.Now()
 				c := l.dial()

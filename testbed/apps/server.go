@@ -2,6 +2,7 @@ package apps
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -43,13 +44,25 @@ const (
 	cutGrace = time.Second
 )
 
+// engine accepts connections and serves them: net/http's server, or streams.
+type engine interface {
+	// Serve returns http.ErrServerClosed after Shutdown or Close.
+	Serve(net.Listener) error
+	// Shutdown accepts no more, and waits for what runs.
+	Shutdown(context.Context) error
+	// Close ends what Shutdown did not wait for.
+	Close() error
+}
+
 // Server is a running app.
 type Server struct {
 	node plan.Node
-	sink passport.Sink
+	app  app
+	env  Env
 	ids  *passport.IDs
+	tls  *tls.Config
 
-	http    *http.Server // nil for an app that listens on nothing
+	engine  engine // nil for an app that listens on nothing
 	serving sync.WaitGroup
 	release func() bool // unties the server from Serve's context
 
@@ -61,20 +74,26 @@ type Server struct {
 	acceptErr error      // a listener that failed by itself
 }
 
-func newServer(node plan.Node, a app, sink passport.Sink, ids *passport.IDs) *Server {
-	s := &Server{node: node, sink: sink, ids: ids, conns: map[*conn]struct{}{}}
+func newServer(node plan.Node, a app, env Env) *Server {
+	s := &Server{node: node, app: a, env: env, ids: passport.NewIDs(node.Name), conns: map[*conn]struct{}{}}
 	s.quiet = sync.NewCond(&s.mu)
+	s.tls = s.newTLS(a)
+	return s
+}
 
+// newHTTP is the engine of an app that speaks HTTP.
+func (s *Server) newHTTP(ctx context.Context) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(a.h2c)
-	s.http = &http.Server{
-		Handler:           s.record(a.handler(*node.App)),
+	protocols.SetUnencryptedHTTP2(s.app.h2) // TLS is terminated beneath net/http
+	server := &http.Server{
+		Handler:           s.record(s.app.handler(s)),
 		Protocols:         &protocols,
 		HTTP2:             &http.HTTP2Config{WriteByteTimeout: stallTimeout},
 		ReadHeaderTimeout: stallTimeout,
-		IdleTimeout:       a.idle,
+		IdleTimeout:       s.app.idle,
 		MaxHeaderBytes:    maxHeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return withConn(ctx, c.(*conn)) },
 		ConnState:         s.noteState,
 		// What goes wrong on a connection is told by its end.
@@ -82,15 +101,20 @@ func newServer(node plan.Node, a app, sink passport.Sink, ids *passport.IDs) *Se
 		// OPTIONS * is a request like any other.
 		DisableGeneralOptionsHandler: true,
 	}
-	s.http.RegisterOnShutdown(s.closeUnused)
-	return s
+	server.RegisterOnShutdown(s.closeUnused)
+	return server
 }
 
 func (s *Server) start(ctx context.Context, listeners []Listener) {
-	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
+	base := context.WithoutCancel(ctx)
+	if s.app.handler != nil {
+		s.engine = s.newHTTP(base)
+	} else {
+		s.engine = s.newStreams(base)
+	}
 	for _, l := range listeners {
 		s.serving.Go(func() {
-			err := s.http.Serve(&listener{Listener: l, server: s})
+			err := s.engine.Serve(&listener{Listener: l, server: s})
 			if !errors.Is(err, http.ErrServerClosed) {
 				s.mu.Lock()
 				s.acceptErr = errors.Join(s.acceptErr, fmt.Errorf("port %d: %w", l.Port, err))
@@ -105,7 +129,7 @@ func (s *Server) start(ctx context.Context, listeners []Listener) {
 // cuts what is left and says so. When it returns every connection is closed
 // and its end given out. It may be called more than once.
 func (s *Server) Close(ctx context.Context) error {
-	if s.http == nil {
+	if s.engine == nil {
 		return nil
 	}
 	s.release()
@@ -113,14 +137,18 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 func (s *Server) shut(ctx context.Context) error {
-	err := s.http.Shutdown(ctx)
+	err := s.engine.Shutdown(ctx)
 	if err != nil {
-		_ = s.http.Close()
+		_ = s.engine.Close()
 		err = fmt.Errorf("%s: running requests were cut: %w", s.node.Name, err)
 	}
-	s.closeConns(func(*conn) bool { return true }) // hijacked ones are not net/http's to close
+	for _, c := range s.connsThat(func(*conn) bool { return true }) { // hijacked ones are not net/http's to close
+		c.cut()
+	}
 	s.serving.Wait()
-	s.awaitHandlers(cutGrace)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutGrace)
+	defer cancel()
+	_ = s.awaitQuiet(late)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,10 +159,8 @@ func (s *Server) shut(ctx context.Context) error {
 // they carry no request: five seconds where nothing ever came, and idle ones
 // of HTTP/2.
 func (s *Server) closeUnused() {
-	s.mu.Lock()
-	s.closing = true
-	s.mu.Unlock()
-	s.closeConns(func(c *conn) bool { return c.received.Load() == 0 })
+	s.setClosing()
+	s.closeConns(func(c *conn) bool { return c.accepted() && c.wire.received.Load() == 0 })
 	time.AfterFunc(goAwayGrace, func() { s.closeConns(func(c *conn) bool { return c.idle.Load() }) })
 }
 
@@ -152,6 +178,12 @@ func (s *Server) noteState(nc net.Conn, state http.ConnState) {
 	}
 }
 
+func (s *Server) setClosing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
+}
+
 func (s *Server) isClosing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,34 +191,40 @@ func (s *Server) isClosing() bool {
 }
 
 func (s *Server) closeConns(which func(*conn) bool) {
-	s.mu.Lock()
-	var chosen []*conn
-	for c := range s.conns {
-		if which(c) {
-			chosen = append(chosen, c)
-		}
-	}
-	s.mu.Unlock()
-	for _, c := range chosen {
+	for _, c := range s.connsThat(which) {
 		_ = c.Close()
 	}
 }
 
-// awaitHandlers waits until no request is in a handler, at most for d.
-func (s *Server) awaitHandlers(d time.Duration) {
-	late := false
-	timer := time.AfterFunc(d, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		late = true
-		s.quiet.Broadcast()
-	})
-	defer timer.Stop()
+func (s *Server) connsThat(are func(*conn) bool) []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.running > 0 && !late {
+	var chosen []*conn
+	for c := range s.conns {
+		if are(c) {
+			chosen = append(chosen, c)
+		}
+	}
+	return chosen
+}
+
+// awaitQuiet waits until no request is in a handler. Its error is ctx's.
+func (s *Server) awaitQuiet(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.quiet.Broadcast()
+	})
+	defer stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.running > 0 && ctx.Err() == nil {
 		s.quiet.Wait()
 	}
+	if s.running > 0 {
+		return ctx.Err()
+	}
+	return nil
 }
 
 // track begins to know a connection; false: the server is closing.

@@ -11,8 +11,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"hoplab.dev/passport"
 )
 
 func TestCloseLetsRequestsFinish(t *testing.T) {
@@ -55,7 +53,7 @@ func TestCloseIsQuick(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newMemory()
 				e := &ends{}
-				s, err := Serve(t.Context(), appNode("echo"), []Listener{{Listener: l, Port: 8080}}, e, passport.NewIDs("n"))
+				s, err := Serve(t.Context(), appNode("echo"), []Listener{{Listener: l, Port: 8080}}, Env{Sink: e})
 				require.NoError(t, err)
 				c := client(t, h2)
 				tr := c.Transport.(*http.Transport)
@@ -106,7 +104,7 @@ func TestTheEndOfTheContextStopsTheApp(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	e := &ends{}
-	s, err := Serve(ctx, appNode("echo"), []Listener{{Listener: l, Port: 8080}}, e, passport.NewIDs("n"))
+	s, err := Serve(ctx, appNode("echo"), []Listener{{Listener: l, Port: 8080}}, Env{Sink: e})
 	require.NoError(t, err)
 	res, err := http.Get("http://" + l.Addr().String() + "/status/204")
 	require.NoError(t, err)
@@ -123,7 +121,7 @@ func TestTheEndOfTheContextStopsTheApp(t *testing.T) {
 func TestCloseTellsOfAFailedListener(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s, err := Serve(t.Context(), appNode("nginx"), []Listener{{Listener: l, Port: 8080}}, &ends{}, passport.NewIDs("n"))
+	s, err := Serve(t.Context(), appNode("nginx"), []Listener{{Listener: l, Port: 8080}}, Env{Sink: &ends{}})
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	s.serving.Wait()
