@@ -94,7 +94,7 @@ func Compile(in Input) Output {
 		out.Diagnostics = append(out.Diagnostics, d)
 	}
 	if !out.Refused {
-		out.Plan, out.Materials = p, materials(w)
+		out.Plan, out.Materials = p, materials(w, p)
 	}
 	return out
 }
@@ -140,26 +140,8 @@ func supported(v any) bool {
 	return false
 }
 
-// apps makes a node of every pod's app that is one of ours.
-func apps(w *world.World) []plan.Node {
-	var out []plan.Node
-	for _, pod := range w.Pods {
-		if pod.Gateway || pod.Upstream != "" || pod.App == "" {
-			continue
-		}
-		app := &plan.App{Name: pod.App, Image: pod.Image, Namespace: pod.Namespace, Pod: pod.Name, Private: pod.Sidecar}
-		for _, port := range pod.Ports {
-			if !slices.Contains(app.Ports, port.Port) {
-				app.Ports = append(app.Ports, port.Port)
-			}
-		}
-		out = append(out, plan.Node{Name: "app/" + pod.FullName(), Kind: plan.AppKind, Pod: pod.FullName(), App: app, Source: pod.Source})
-	}
-	return out
-}
-
 // materials lists the certificates that the plan may name.
-func materials(w *world.World) *plan.Materials {
+func materials(w *world.World, p *plan.Plan) *plan.Materials {
 	m := &plan.Materials{
 		ACM: w.ACM, Authorities: w.Authorities, TrustDomain: w.Mesh.TrustDomain,
 		WorkloadKeyAlgorithm: w.WorkloadKeyAlgorithm, WorkloadCertTTL: w.WorkloadCertTTL,
@@ -169,5 +151,6 @@ func materials(w *world.World) *plan.Materials {
 			m.Secrets = append(m.Secrets, s.SecretEntry)
 		}
 	}
+	m.Secrets = append(m.Secrets, ownCertificates(w, p)...)
 	return m
 }

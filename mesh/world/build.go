@@ -94,6 +94,7 @@ func Build(objects []*manifest.Object, o Options) (*World, []plan.Diagnostic) {
 	}
 	b.nodePorts()
 	b.listenOnTargets()
+	b.mountedCertificates()
 	return b.World, b.diagnostics
 }
 

@@ -15,6 +15,7 @@ const (
 	CodePodSetting     = "HOP4009" // a label or annotation that would change traffic
 	CodeManyPods       = "HOP4010" // more pods than one machine runs
 	CodeNoPods         = "HOP4011" // a Service whose selector picks none of the pods that are there
+	CodeMountedSecret  = "HOP4012" // an app mounts a Secret with its certificate that does not exist
 )
 
 // Codes explains every code of this package; docs/diagnostics.md is made from it.
@@ -28,6 +29,7 @@ var Codes = map[string]manifest.Code{
 	CodeOperator:       {Title: "IstioOperator setting that cannot be had", Explanation: "The setting would install something that hoplab does not have (an error), or it changes nothing here (a warning)."},
 	CodeIstioVersion:   {Title: "Unknown Istio release", Explanation: "options.istioVersion takes a minor release such as 1.30, from 1.25 to 1.32: what older and newer ones do on the wire hoplab does not know."},
 	CodeNoPods:         {Title: "Selector that picks no pod", Explanation: "The Service's selector picks none of the pods that the files describe, though one of them was meant, by its name, its labels or its port. In a cluster the Service has no endpoints: an Envoy answers 503 UH, an ALB 503."},
+	CodeMountedSecret:  {Title: "Mounted Secret that does not exist", Explanation: "The pod's app serves TLS with the certificate of a Secret that its container mounts, and there is no such Secret. In a cluster the pod does not start (FailedMount) until there is; here it does, and its TLS handshakes fail until then."},
 	CodeManyPods:       {Title: "Too many pods", Explanation: "A cluster has many machines, hoplab one. It runs at most 5,000 pods."},
 	CodePodSetting:     {Title: "Label or annotation not supported yet", Explanation: "A label or annotation of a pod or namespace would change which connections go through a sidecar, or how. hoplab does not act on it yet and refuses it rather than to ignore it."},
 }

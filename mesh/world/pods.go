@@ -99,12 +99,36 @@ func (b *builder) pod(o *manifest.Object, owner, name, at string, meta *metav1.O
 			p.Ports = slices.DeleteFunc(p.Ports, func(c ContainerPort) bool { return c.Port >= 15000 && c.Port <= 15090 })
 		}
 		if app != nil {
-			p.Image = app.Image
+			p.Image, p.Args = app.Image, app.Args
+			p.Secrets = mountedSecrets(app, spec.Volumes)
 			p.App = b.appOf(o, appAt, app.Image)
 		}
 		b.workload(o, p)
 	}
 	b.Pods = append(b.Pods, p)
+}
+
+// mountedSecrets are those whose files a container sees.
+func mountedSecrets(c *corev1.Container, volumes []corev1.Volume) []string {
+	var names []string
+	for _, m := range c.VolumeMounts {
+		for _, v := range volumes {
+			if v.Name != m.Name {
+				continue
+			}
+			if v.Secret != nil {
+				names = append(names, v.Secret.SecretName)
+			}
+			if v.Projected != nil {
+				for _, s := range v.Projected.Sources {
+					if s.Secret != nil {
+						names = append(names, s.Secret.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
 }
 
 // injects is the injector's decision (istio: pkg/kube/inject/inject.go

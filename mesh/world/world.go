@@ -149,7 +149,9 @@ type Pod struct {
 	Gateway         bool // its one container is an Istio gateway
 	App             string
 	Image           string
-	Upstream        string // host:port of the user's own process; App is then empty
+	Args            []string // of the app's container
+	Secrets         []string // that the app's container mounts, in order of its mounts
+	Upstream        string   // host:port of the user's own process; App is then empty
 	Source          plan.Source
 	made            bool // made up: no file describes it
 }
