@@ -133,7 +133,9 @@ func supported(v any) bool {
 	case *corev1.Namespace, *corev1.Service, *corev1.ServiceAccount, *corev1.Secret, *corev1.Pod,
 		*appsv1.Deployment, *appsv1.StatefulSet, *appsv1.DaemonSet, *appsv1.ReplicaSet,
 		*networkingv1.Ingress, *networkingv1.IngressClass,
-		*networking.Gateway, *networking.VirtualService, *security.PeerAuthentication,
+		*networking.Gateway, *networking.VirtualService, *networking.DestinationRule, *networking.Sidecar,
+		*networking.ServiceEntry, *networking.WorkloadEntry,
+		*security.PeerAuthentication, *security.AuthorizationPolicy,
 		*manifest.IstioOperator, *manifest.Scenario:
 		return true
 	}

@@ -22,7 +22,9 @@ func strictTargets(p *plan.Plan) []plan.Diagnostic {
 					continue
 				}
 				chains := inboundChains(sidecar, e.Address.Port)
-				if len(chains) == 0 || slices.ContainsFunc(chains, func(c plan.FilterChain) bool { return c.TLS == nil || c.TLS.ClientAuth != plan.RequireClientCertificate }) {
+				if len(chains) == 0 || slices.ContainsFunc(chains, func(c plan.FilterChain) bool {
+					return c.TLS == nil || c.TLS.ClientAuth != plan.RequireClientCertificate
+				}) {
 					continue
 				}
 				d := plan.Diagnostic{

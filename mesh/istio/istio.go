@@ -119,6 +119,11 @@ func (c *compiler) notSupported(o *manifest.Object, path, what, hint string) {
 	})
 }
 
+// notSupportedKind refuses a whole document.
+func (c *compiler) notSupportedKind(o *manifest.Object) {
+	c.notSupported(o, "kind", o.Kind, "leave the document out to go on without it")
+}
+
 // validate refuses what istiod's webhook refuses and what hoplab does not
 // support, and keeps the rest.
 func (c *compiler) validate() {
@@ -131,6 +136,21 @@ func (c *compiler) validate() {
 		if c.validateVirtualService(v); !c.refused[v.Object] {
 			c.virtualServices = append(c.virtualServices, newVirtualService(v))
 		}
+	}
+	for _, d := range c.w.DestinationRules {
+		c.notSupportedKind(d.Object)
+	}
+	for _, e := range c.w.ServiceEntries {
+		c.notSupportedKind(e.Object)
+	}
+	for _, e := range c.w.WorkloadEntries {
+		c.notSupportedKind(e.Object)
+	}
+	for _, s := range c.w.Sidecars {
+		c.notSupportedKind(s.Object)
+	}
+	for _, p := range c.w.AuthorizationPolicies {
+		c.notSupportedKind(p.Object)
 	}
 	for _, p := range c.w.PeerAuthentications {
 		if c.validatePeerAuthentication(p); !c.refused[p.Object] {

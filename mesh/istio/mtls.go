@@ -27,9 +27,9 @@ func (c *compiler) mutualTLS(d destination, port *world.ServicePort, pods []*wor
 		ServerName: fmt.Sprintf("outbound_.%d_._.%s", d.port, d.host),
 		// Secure naming: whoever runs one of the Service's pods.
 		// istiod: pilot/pkg/model/push_context.go ServiceAccounts
-		SubjectAltNames:    c.identities(pods),
-		ALPN:          alpnHTTP1,
-		TLSParameters: plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3"},
+		SubjectAltNames: c.identities(pods),
+		ALPN:            alpnHTTP1,
+		TLSParameters:   plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3"},
 	}
 	if port.Protocol.IsHTTP2() {
 		tls.ALPN = alpnHTTP2

@@ -102,10 +102,10 @@ func TestAutoMTLS(t *testing.T) {
 			assert.Equal(t, "sidecar/shop/web-0", e.Node)
 			assert.Equal(t, &plan.ClientTLS{
 				Certificate: "workload", Trust: "mesh",
-				ServerName:    "outbound_.80_._.web.shop.svc.cluster.local",
-				SubjectAltNames:    []string{"spiffe://cluster.local/ns/shop/sa/old", "spiffe://cluster.local/ns/shop/sa/web"},
-				ALPN:          []string{"istio-http/1.1", "istio", "http/1.1"},
-				TLSParameters: plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3"},
+				ServerName:      "outbound_.80_._.web.shop.svc.cluster.local",
+				SubjectAltNames: []string{"spiffe://cluster.local/ns/shop/sa/old", "spiffe://cluster.local/ns/shop/sa/web"},
+				ALPN:            []string{"istio-http/1.1", "istio", "http/1.1"},
+				TLSParameters:   plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3"},
 			}, e.TLS)
 		}
 	})

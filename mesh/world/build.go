@@ -249,6 +249,16 @@ func (b *builder) collect() {
 			b.Gateways = append(b.Gateways, Typed[*networking.Gateway]{o, v})
 		case *networking.VirtualService:
 			b.VirtualServices = append(b.VirtualServices, Typed[*networking.VirtualService]{o, v})
+		case *networking.DestinationRule:
+			b.DestinationRules = append(b.DestinationRules, Typed[*networking.DestinationRule]{o, v})
+		case *networking.ServiceEntry:
+			b.ServiceEntries = append(b.ServiceEntries, Typed[*networking.ServiceEntry]{o, v})
+		case *networking.WorkloadEntry:
+			b.WorkloadEntries = append(b.WorkloadEntries, Typed[*networking.WorkloadEntry]{o, v})
+		case *networking.Sidecar:
+			b.Sidecars = append(b.Sidecars, Typed[*networking.Sidecar]{o, v})
+		case *security.AuthorizationPolicy:
+			b.AuthorizationPolicies = append(b.AuthorizationPolicies, Typed[*security.AuthorizationPolicy]{o, v})
 		case *security.PeerAuthentication:
 			b.PeerAuthentications = append(b.PeerAuthentications, Typed[*security.PeerAuthentication]{o, v})
 		}

@@ -38,7 +38,13 @@ type World struct {
 	IngressClasses      []Typed[*networkingv1.IngressClass]
 	Gateways            []Typed[*networking.Gateway]
 	VirtualServices     []Typed[*networking.VirtualService]
+	DestinationRules    []Typed[*networking.DestinationRule]
+	ServiceEntries      []Typed[*networking.ServiceEntry]
+	WorkloadEntries     []Typed[*networking.WorkloadEntry]
+	Sidecars            []Typed[*networking.Sidecar]
 	PeerAuthentications []Typed[*security.PeerAuthentication]
+
+	AuthorizationPolicies []Typed[*security.AuthorizationPolicy]
 
 	ACM         []plan.ACMRequest // what ACM holds
 	Authorities []plan.Authority
