@@ -7,12 +7,14 @@ type Listener struct {
 	Name string `json:"name"` // as istiod names it ("0.0.0.0_8443", "virtualInbound"), or "HTTPS:443" at an ALB
 
 	// Ports are the original destination ports that lead here, on the address
-	// of the node's pod. A sidecar's one listener has all of its pod's.
+	// of the node's pod. A sidecar's one listener has all of its pod's; one that
+	// is CatchAll has none.
 	Ports []int `json:"ports"`
 
 	// Address narrows an outbound listener to one original destination address,
-	// a Service's ("240.240.0.3"); empty: any. The listener with the address
-	// wins, then the one with the port alone, then the one that is CatchAll.
+	// a Service's ("240.240.0.3") or a pod's, by the pod's name ("data/db-0");
+	// empty: any. The listener with the address wins, then the one with the port
+	// alone, then the one that is CatchAll.
 	Address string `json:"address,omitempty"`
 	// CatchAll: an outbound listener for whatever no other one takes, on any
 	// port (Envoy's virtualOutbound, 15001).
@@ -62,8 +64,12 @@ func (l *Listener) ProtocolOn(port int) string {
 
 // FilterChain is what is done with the connections that match.
 type FilterChain struct {
-	Name   string     `json:"name"`             // as istiod names it; of an ALB the listener's
-	Match  Match      `json:"match,omitzero"`   // which connections it takes
+	Name  string `json:"name"`           // as istiod names it; of an ALB, and where istiod gives none, the listener's
+	Match Match  `json:"match,omitzero"` // which connections it takes
+	// Default takes what no other chain of the listener does (Envoy's
+	// default_filter_chain), and has no Match. At most one is.
+	Default bool `json:"default,omitempty"`
+
 	TLS    *ServerTLS `json:"tls,omitempty"`    // nil: nothing is terminated
 	Routes string     `json:"routes,omitempty"` // the name of a RouteConfig: HTTP is spoken
 	// TCP are the clusters of which one gets all bytes, by weight; used where

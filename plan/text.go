@@ -148,7 +148,11 @@ func (t *textWriter) way(n *Node, listener func(*Listener) bool, named func(stri
 		if l.Address != "" {
 			way += " to " + l.Address
 		}
-		t.line(1, "listener %s%s  ports %v  %s%s", l.Name, way, l.Ports, l.Protocol, because("", l.Source))
+		ports := fmt.Sprintf("ports %v", l.Ports)
+		if l.CatchAll {
+			ports = "any port"
+		}
+		t.line(1, "listener %s%s  %s  %s%s", l.Name, way, ports, l.Protocol, because("", l.Source))
 		for _, fc := range l.FilterChains {
 			t.chain(&fc)
 		}
@@ -190,7 +194,10 @@ func (t *textWriter) chain(fc *FilterChain) {
 	if len(m.ApplicationProtocols) > 0 {
 		match = append(match, "ALPN "+strings.Join(m.ApplicationProtocols, " "))
 	}
-	if len(match) == 0 {
+	switch {
+	case fc.Default:
+		match = []string{"what no other does"}
+	case len(match) == 0:
 		match = []string{"anything"}
 	}
 	to := "routes " + fc.Routes

@@ -16,8 +16,26 @@ type arrival struct {
 
 // chooseChain is Envoy's choice (filter_chain_manager_impl.cc): each criterion
 // in turn narrows the chains to those with its most specific value that fits,
-// and there is no way back to a wider one. Nil: no chain matches.
+// and there is no way back to a wider one, but the default chain takes what is
+// left over. Nil: no chain matches, and none is the default.
 func chooseChain(chains []*chain, a arrival) *chain {
+	var matching []*chain
+	var byDefault *chain
+	for _, c := range chains {
+		if c.plan.Default {
+			byDefault = c
+		} else {
+			matching = append(matching, c)
+		}
+	}
+	if c := matchingChain(matching, a); c != nil {
+		return c
+	}
+	return byDefault
+}
+
+// matchingChain is the chain that an arrival matches; nil: none.
+func matchingChain(chains []*chain, a arrival) *chain {
 	left := narrow(chains, func(m *plan.Match) int {
 		switch {
 		case len(m.DestinationPorts) == 0:

@@ -71,6 +71,17 @@ func TestChooseChainHasNoWayBack(t *testing.T) {
 	assert.Equal(t, "any", chosen(all, arrival{port: 443}))
 }
 
+func TestChooseChainByDefault(t *testing.T) {
+	all := chains(
+		named("exact-raw", plan.Match{ServerNames: []string{"a.example.com"}, TransportProtocol: "raw_buffer"}),
+		plan.FilterChain{Name: "default", Default: true},
+		named("http", plan.Match{ApplicationProtocols: []string{"http/1.1"}}),
+	)
+	assert.Equal(t, "http", chosen(all, arrival{port: 443, protocol: "http/1.1"}))
+	assert.Equal(t, "default", chosen(all, arrival{port: 443}), "as no chain takes what is no HTTP")
+	assert.Equal(t, "default", chosen(all, tlsTo("a.example.com")), "what has no way back goes there too")
+}
+
 func TestChooseChainByPort(t *testing.T) {
 	all := chains(
 		named("8080", plan.Match{DestinationPorts: []int{8080}, TransportProtocol: "tls"}),

@@ -122,10 +122,11 @@ func (s *state) start() {
 // chainKey is what makes a filter chain another one when it changes.
 func chainKey(fc *plan.FilterChain) (string, error) {
 	b, err := json.Marshal(struct {
-		Match plan.Match
-		TLS   *plan.ServerTLS
-		HTTP  bool
-	}{fc.Match, fc.TLS, fc.Routes != ""})
+		Match   plan.Match
+		Default bool
+		TLS     *plan.ServerTLS
+		HTTP    bool
+	}{fc.Match, fc.Default, fc.TLS, fc.Routes != ""})
 	return string(b), err
 }
 
