@@ -128,11 +128,15 @@ func (c *compiler) notSupportedKind(o *manifest.Object) {
 // support, and keeps the rest.
 func (c *compiler) validate() {
 	for _, g := range c.w.Gateways {
+		c.onlySupported(g.Object, "spec", g.Spec.ProtoReflect())
+		c.onlySupportedServers(g)
 		if c.validateGateway(g); !c.refused[g.Object] {
 			c.gateways = append(c.gateways, g)
 		}
 	}
 	for _, v := range c.w.VirtualServices {
+		c.onlySupported(v.Object, "spec", v.Spec.ProtoReflect())
+		c.onlySupportedDestinations(v)
 		if c.validateVirtualService(v); !c.refused[v.Object] {
 			c.virtualServices = append(c.virtualServices, newVirtualService(v))
 		}
@@ -153,6 +157,7 @@ func (c *compiler) validate() {
 		c.notSupportedKind(p.Object)
 	}
 	for _, p := range c.w.PeerAuthentications {
+		c.onlySupported(p.Object, "spec", p.Spec.ProtoReflect())
 		if c.validatePeerAuthentication(p); !c.refused[p.Object] {
 			c.peerAuths = append(c.peerAuths, p)
 		}

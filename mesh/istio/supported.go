@@ -1,28 +1,132 @@
 package istio
 
 import (
+	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	networking "istio.io/api/networking/v1alpha3"
+
 	"hoplab.dev/mesh/manifest"
+	"hoplab.dev/mesh/world"
+	"hoplab.dev/plan"
 )
 
-// onlySupported refuses every field of a message that is set and not in the
-// list, by its name. A field that a later version of Istio's API brings is
-// refused until somebody adds it here: nothing is ignored in silence. hints
-// say for some names what to do instead.
-func (c *compiler) onlySupported(o *manifest.Object, path string, message protoreflect.ProtoMessage, supported []string, hints map[string]string) {
-	reflected := message.ProtoReflect()
-	if !reflected.IsValid() {
+// supported are the fields that hoplab takes of each message of Istio's API. A
+// field that a later version of the API brings is refused until somebody adds
+// it here: nothing is ignored in silence. A message that is not listed is taken
+// whole. Fields that istiod itself refuses stand here too.
+var supported = map[protoreflect.FullName][]string{
+	"istio.networking.v1alpha3.Gateway": {"servers", "selector"},
+	"istio.networking.v1alpha3.Server":  {"port", "hosts", "tls", "name"},
+	"istio.networking.v1alpha3.Port":    {"number", "protocol", "name", "targetPort"},
+	"istio.networking.v1alpha3.ServerTLSSettings": {
+		"mode", "credentialName", "minProtocolVersion", "maxProtocolVersion", "cipherSuites",
+	},
+	"istio.networking.v1alpha3.VirtualService":       {"hosts", "gateways", "http"},
+	"istio.networking.v1alpha3.HTTPRoute":            {"name", "match", "route"},
+	"istio.networking.v1alpha3.HTTPMatchRequest":     {"name", "uri"},
+	"istio.networking.v1alpha3.HTTPRouteDestination": {"destination", "weight"},
+	"istio.networking.v1alpha3.Destination":          {"host", "port"},
+	"istio.security.v1beta1.PeerAuthentication":      {"selector", "mtls", "portLevelMtls"},
+}
+
+// insteadOf says what to write instead of a field that is not supported.
+var insteadOf = map[protoreflect.FullName]string{
+	"istio.networking.v1alpha3.ServerTLSSettings.server_certificate": "put the certificate into a Secret and name it: credentialName: NAME",
+	"istio.networking.v1alpha3.ServerTLSSettings.private_key":        "put the key into a Secret and name it: credentialName: NAME",
+	"istio.networking.v1alpha3.ServerTLSSettings.credential_names":   "name one Secret: credentialName: NAME",
+	"istio.networking.v1alpha3.Destination.subset":                   "subsets come with DestinationRule",
+}
+
+// onlySupported refuses every field of an object's spec that is set and not
+// supported, by its name.
+func (c *compiler) onlySupported(o *manifest.Object, path string, message protoreflect.Message) {
+	fields, listed := supported[message.Descriptor().FullName()]
+	if !message.IsValid() || !listed {
 		return
 	}
-	reflected.Range(func(field protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		name := field.JSONName()
-		if slices.Contains(supported, name) {
-			return true
+		at := path + "." + name
+		switch {
+		case !slices.Contains(fields, name):
+			c.notSupported(o, at, name, insteadOf[field.FullName()])
+		case field.IsMap() || field.Message() == nil:
+		case field.IsList():
+			for i := range value.List().Len() {
+				c.onlySupported(o, fmt.Sprintf("%s[%d]", at, i), value.List().Get(i).Message())
+			}
+		default:
+			c.onlySupported(o, at, value.Message())
 		}
-		c.notSupported(o, path+"."+name, name, hints[name])
 		return true
 	})
+}
+
+// onlySupportedServers refuses values that hoplab does not take, of fields that
+// it takes.
+func (c *compiler) onlySupportedServers(g world.Typed[*networking.Gateway]) {
+	for i, s := range g.Spec.GetServers() {
+		path := fmt.Sprintf("spec.servers[%d]", i)
+		protocol := strings.ToUpper(s.GetPort().GetProtocol())
+		if taken, known := serverProtocols[protocol]; known && !taken {
+			c.notSupported(g.Object, path+".port.protocol", "protocol "+protocol, "HTTP, HTTP2, GRPC and HTTPS are")
+		}
+		tls := s.GetTls()
+		if tls == nil {
+			continue
+		}
+		if isTLS(protocol) {
+			c.onlySupportedMode(g.Object, path+".tls", tls)
+		}
+		if scheme, _, found := strings.Cut(tls.GetCredentialName(), "://"); found && scheme != "kubernetes" {
+			c.notSupported(g.Object, path+".tls.credentialName", "a credentialName with "+scheme+"://", "the name of a Secret beside the gateway's pod")
+		}
+		for j, suite := range tls.GetCipherSuites() {
+			if isCipherExpression(suite) {
+				c.notSupported(g.Object, fmt.Sprintf("%s.tls.cipherSuites[%d]", path, j), fmt.Sprintf("cipher suite expression %q", suite), "list the suites by name")
+			}
+		}
+	}
+}
+
+// isCipherExpression tells what istiod hands to BoringSSL as it is.
+// istiod: pkg/config/security/security.go IsValidCipherSuite
+func isCipherExpression(suite string) bool {
+	return suite == "ALL" || suite != "" && !unicode.IsLetter(rune(suite[0])) && !unicode.IsNumber(rune(suite[0]))
+}
+
+// onlySupportedMode takes SIMPLE alone.
+func (c *compiler) onlySupportedMode(o *manifest.Object, path string, tls *networking.ServerTLSSettings) {
+	switch mode := tls.GetMode(); {
+	case mode == networking.ServerTLSSettings_SIMPLE:
+	case mode == networking.ServerTLSSettings_PASSTHROUGH && !o.Has(path+".mode"):
+		// The zero value of the enum. istio/api: networking/v1alpha3/gateway.proto
+		hint := "mode: SIMPLE"
+		if tls.GetCredentialName() != "" {
+			hint = "mode: SIMPLE; as it stands the certificate of credentialName is ignored"
+		}
+		c.report(o, path+".mode", plan.Diagnostic{
+			Code: CodeNotSupported, Severity: plan.Error, Source: o.KeyAt(path), Refused: true,
+			Message: "mode is left out, which means PASSTHROUGH, and mode PASSTHROUGH is not supported yet", Hint: hint,
+		})
+	default:
+		c.notSupported(o, path+".mode", "mode "+mode.String(), "mode SIMPLE is")
+	}
+}
+
+// onlySupportedDestinations refuses destinations that hoplab has no cluster for.
+func (c *compiler) onlySupportedDestinations(v world.Typed[*networking.VirtualService]) {
+	for i, rule := range v.Spec.GetHttp() {
+		for j, route := range rule.GetRoute() {
+			host := expand(route.GetDestination().GetHost(), v.Namespace)
+			if s := c.services[host]; s != nil && s.Type == "ExternalName" {
+				c.notSupported(v.Object, fmt.Sprintf("spec.http[%d].route[%d].destination.host", i, j), "a destination of type ExternalName", "")
+			}
+		}
+	}
 }

@@ -12,20 +12,6 @@ import (
 	"hoplab.dev/plan"
 )
 
-// What of a Gateway hoplab takes; the rest is refused by name.
-var (
-	gatewayFields    = []string{"servers", "selector"}
-	serverFields     = []string{"port", "hosts", "tls", "name"}
-	serverPortFields = []string{"number", "protocol", "name", "targetPort"} // targetPort: istiod refuses it
-	serverTLSFields  = []string{"mode", "credentialName", "minProtocolVersion", "maxProtocolVersion", "cipherSuites"}
-
-	serverTLSHints = map[string]string{
-		"serverCertificate": "put the certificate into a Secret and name it: credentialName: NAME",
-		"privateKey":        "put the key into a Secret and name it: credentialName: NAME",
-		"credentialNames":   "name one Secret: credentialName: NAME",
-	}
-)
-
 // serverProtocols are those that istiod knows; true: hoplab takes them.
 // istiod: pkg/config/protocol/instance.go Parse
 var serverProtocols = map[string]bool{
@@ -38,14 +24,13 @@ var serverProtocols = map[string]bool{
 func isPlainHTTP(p string) bool { return p == "HTTP" || p == "HTTP2" || p == "GRPC" || p == "GRPC-WEB" }
 func isTLS(p string) bool       { return p == "HTTPS" || p == "TLS" }
 
-// validateGateway says what istiod's webhook says, and refuses what hoplab
-// does not support. istiod: pkg/config/validation/validation.go ValidateGateway
+// validateGateway says what istiod's webhook says.
+// istiod: pkg/config/validation/validation.go ValidateGateway
 func (c *compiler) validateGateway(g world.Typed[*networking.Gateway]) {
 	o := g.Object
 	if !isLabel(g.Name) {
 		c.refuse(o, "metadata.name", fmt.Sprintf("invalid gateway name: %q", g.Name), "a DNS label: letters, digits and -")
 	}
-	c.onlySupported(o, "spec", g.Spec, gatewayFields, nil)
 	if len(g.Spec.GetServers()) == 0 {
 		c.refuse(o, "spec.servers", "gateway must have at least one server", "")
 	}
@@ -67,7 +52,6 @@ func (c *compiler) validateGateway(g world.Typed[*networking.Gateway]) {
 }
 
 func (c *compiler) validateServer(o *manifest.Object, path string, s *networking.Server) {
-	c.onlySupported(o, path, s, serverFields, nil)
 	if len(s.GetHosts()) == 0 {
 		c.required(o, path+".hosts", "server config must contain at least one host", `hosts: ["*"]`)
 	}
@@ -93,11 +77,6 @@ func (c *compiler) validateServer(o *manifest.Object, path string, s *networking
 		}
 	case !isTLS(protocol) && tls != nil:
 		c.refuse(o, path+".tls", "server cannot have TLS settings for non HTTPS/TLS ports", "protocol: TLS")
-	case isTLS(protocol):
-		c.validateServerMode(o, path+".tls", tls)
-	}
-	if !serverProtocols[protocol] {
-		c.notSupported(o, path+".port.protocol", "protocol "+protocol, "HTTP, HTTP2, GRPC and HTTPS are")
 	}
 }
 
@@ -108,7 +87,6 @@ func (c *compiler) validateServerPort(o *manifest.Object, path string, port *net
 		c.required(o, path, "port is required", "port: {number: 443, name: https, protocol: HTTPS}")
 		return "", false
 	}
-	c.onlySupported(o, path, port, serverPortFields, nil)
 	protocol := strings.ToUpper(port.GetProtocol())
 	_, known := serverProtocols[protocol]
 	if !known {
@@ -127,28 +105,8 @@ func (c *compiler) validateServerPort(o *manifest.Object, path string, port *net
 	return protocol, known
 }
 
-// validateServerMode takes SIMPLE alone.
-func (c *compiler) validateServerMode(o *manifest.Object, path string, tls *networking.ServerTLSSettings) {
-	switch mode := tls.GetMode(); {
-	case mode == networking.ServerTLSSettings_SIMPLE:
-	case mode == networking.ServerTLSSettings_PASSTHROUGH && !o.Has(path+".mode"):
-		// The zero value of the enum. istio/api: networking/v1alpha3/gateway.proto
-		hint := "mode: SIMPLE"
-		if tls.GetCredentialName() != "" {
-			hint = "mode: SIMPLE; as it stands the certificate of credentialName is ignored"
-		}
-		c.report(o, path+".mode", plan.Diagnostic{
-			Code: CodeNotSupported, Severity: plan.Error, Source: o.KeyAt(path), Refused: true,
-			Message: "mode is left out, which means PASSTHROUGH, and mode PASSTHROUGH is not supported yet", Hint: hint,
-		})
-	default:
-		c.notSupported(o, path+".mode", "mode "+mode.String(), "mode SIMPLE is")
-	}
-}
-
 // validateServerTLS is istiod's validateTLSOptions.
 func (c *compiler) validateServerTLS(o *manifest.Object, path string, tls *networking.ServerTLSSettings) {
-	c.onlySupported(o, path, tls, serverTLSFields, serverTLSHints)
 	c.validateCipherSuites(o, path, tls)
 
 	sources := 0
@@ -165,9 +123,6 @@ func (c *compiler) validateServerTLS(o *manifest.Object, path string, tls *netwo
 	}
 	if tls.GetMode() != networking.ServerTLSSettings_SIMPLE {
 		return // the other modes' rules come with the modes
-	}
-	if scheme, _, found := strings.Cut(tls.GetCredentialName(), "://"); found && scheme != "kubernetes" {
-		c.notSupported(o, path+".credentialName", "a credentialName with "+scheme+"://", "the name of a Secret beside the gateway's pod")
 	}
 	if tls.GetCredentialName() == "" && len(tls.GetCredentialNames()) == 0 && len(tls.GetTlsCertificates()) == 0 {
 		if tls.GetServerCertificate() == "" {
@@ -192,12 +147,9 @@ var cipherSuites = []string{
 
 func (c *compiler) validateCipherSuites(o *manifest.Object, path string, tls *networking.ServerTLSSettings) {
 	var valid, invalid, repeated []string
-	for i, suite := range tls.GetCipherSuites() {
+	for _, suite := range tls.GetCipherSuites() {
 		switch {
-		case suite == "ALL" || suite != "" && strings.ContainsAny(suite[:1], "+-!@[:|"):
-			// istiod hands BoringSSL's operators on as they are.
-			c.notSupported(o, fmt.Sprintf("%s.cipherSuites[%d]", path, i), fmt.Sprintf("cipher suite expression %q", suite), "list the suites by name")
-		case suite == "":
+		case suite == "" || isCipherExpression(suite):
 		case !slices.Contains(cipherSuites, suite):
 			invalid = append(invalid, suite)
 		case slices.Contains(valid, suite):

@@ -16,7 +16,6 @@ import (
 // istiod: pkg/config/validation/validation.go ValidatePeerAuthentication
 func (c *compiler) validatePeerAuthentication(p world.Typed[*security.PeerAuthentication]) {
 	o, spec := p.Object, p.Spec
-	c.onlySupported(o, "spec", spec, []string{"selector", "mtls", "portLevelMtls"}, nil)
 	if len(spec.GetSelector().GetMatchLabels()) == 0 && len(spec.GetPortLevelMtls()) > 0 {
 		c.refuse(o, "spec.portLevelMtls", "mesh/namespace peer authentication cannot have port level mTLS", "selector: {matchLabels: {app: NAME}}")
 	}

@@ -13,24 +13,13 @@ import (
 	"hoplab.dev/plan"
 )
 
-// What of a VirtualService hoplab takes; the rest is refused by name.
-var (
-	virtualServiceFields   = []string{"hosts", "gateways", "http"}
-	httpRouteFields        = []string{"name", "match", "route"}
-	httpMatchFields        = []string{"name", "uri"}
-	routeDestinationFields = []string{"destination", "weight"}
-	destinationFields      = []string{"host", "port"}
-)
-
 // meshGateway is the name under which VirtualServices bind to all sidecars.
 const meshGateway = "mesh"
 
-// validateVirtualService says what istiod's webhook says, and refuses what
-// hoplab does not support.
+// validateVirtualService says what istiod's webhook says.
 // istiod: pkg/config/validation/validation.go ValidateVirtualService
 func (c *compiler) validateVirtualService(v world.Typed[*networking.VirtualService]) {
 	o, spec := v.Object, v.Spec
-	c.onlySupported(o, "spec", spec, virtualServiceFields, nil)
 	c.validateVirtualHosts(o, spec)
 	c.validateGatewayNames(o, spec.GetGateways())
 	if len(spec.GetHttp()) == 0 && len(spec.GetTcp()) == 0 && len(spec.GetTls()) == 0 {
@@ -109,14 +98,12 @@ func (c *compiler) validateGatewayNames(o *manifest.Object, names []string) {
 
 // validateHTTPRoute is istiod's. pkg/config/validation/virtualservice.go
 func (c *compiler) validateHTTPRoute(o *manifest.Object, path string, route *networking.HTTPRoute) {
-	c.onlySupported(o, path, route, httpRouteFields, nil)
 	acts := route.GetRedirect() != nil || route.GetDirectResponse() != nil || route.GetDelegate() != nil
 	if len(route.GetRoute()) == 0 && !acts {
 		c.refuse(o, path, "HTTP route, redirect or direct_response is required", "route: [{destination: {host: NAME}}]")
 	}
 	for i, match := range route.GetMatch() {
 		at := fmt.Sprintf("%s.match[%d]", path, i)
-		c.onlySupported(o, at, match, httpMatchFields, nil)
 		if err := checkRegex(match.GetUri()); err != nil {
 			c.refuse(o, at+".uri.regex", err.Error(), "")
 		}
@@ -124,7 +111,6 @@ func (c *compiler) validateHTTPRoute(o *manifest.Object, path string, route *net
 	var total int64
 	for i, d := range route.GetRoute() {
 		at := fmt.Sprintf("%s.route[%d]", path, i)
-		c.onlySupported(o, at, d, routeDestinationFields, nil)
 		c.validateDestination(o, at, d.GetDestination())
 		if d.GetWeight() < 0 {
 			c.refuse(o, at+".weight", fmt.Sprintf("weight %d < 0", d.GetWeight()), "")
@@ -142,7 +128,6 @@ func (c *compiler) validateDestination(o *manifest.Object, path string, d *netwo
 		return
 	}
 	path += ".destination"
-	c.onlySupported(o, path, d, destinationFields, map[string]string{"subset": "subsets come with DestinationRule"})
 	if d.GetHost() == "*" {
 		c.refuse(o, path+".host", "invalid destination host *", "the name of a Service")
 	} else if err := checkWildcardDomain(d.GetHost()); err != nil {
@@ -150,9 +135,6 @@ func (c *compiler) validateDestination(o *manifest.Object, path string, d *netwo
 	}
 	if n := d.GetPort().GetNumber(); d.GetPort() != nil && (n < 1 || n > 65535) {
 		c.refuse(o, path+".port.number", fmt.Sprintf("port number %d must be in the range 1..65535", n), "a port of the Service")
-	}
-	if s := c.services[expand(d.GetHost(), o.Namespace)]; s != nil && s.Type == "ExternalName" {
-		c.notSupported(o, path+".host", "a destination of type ExternalName", "")
 	}
 }
 
