@@ -56,6 +56,14 @@ func ownCertificates(w *world.World, p *plan.Plan) []plan.SecretEntry {
 		if slices.ContainsFunc(out, func(o plan.SecretEntry) bool { return o.Namespace == e.Namespace && o.Name == e.Name }) {
 			continue // of another replica
 		}
+		if pod.External { // as servers on the internet have
+			e.Request.Authority = plan.ACMTrust
+			for _, x := range w.Externals {
+				if slices.Contains(x.Pods, pod) {
+					e.Request.DNSNames = append(e.Request.DNSNames, x.Host)
+				}
+			}
+		}
 		for _, s := range w.ServicesOf(pod) {
 			for _, name := range []string{s.Name, s.Name + "." + s.Namespace, strings.TrimSuffix(s.FQDN(), ".cluster.local"), s.FQDN()} {
 				e.Request.DNSNames = append(e.Request.DNSNames, name)

@@ -76,6 +76,7 @@ func Compile(in Input) Output {
 	for _, pod := range w.Pods {
 		p.Pods = append(p.Pods, plan.Pod{Name: pod.FullName(), Source: pod.Source})
 	}
+	p.Services = services(w)
 	p.Hosts = edges.Hosts
 	if len(edges.Nodes) == 0 {
 		p.Hosts = envoys.Hosts

@@ -17,6 +17,9 @@ func (p *Plan) WriteText(w io.Writer) error {
 	for _, h := range p.Hosts {
 		t.line(0, "host %s -> %s%s", h.Name, h.Node, because("", h.Source))
 	}
+	for _, s := range p.Services {
+		t.service(&s)
+	}
 	for i := range p.Nodes {
 		t.node(&p.Nodes[i])
 	}
@@ -45,6 +48,26 @@ func because(reason string, s Source) string {
 		out += "  " + s.Short()
 	}
 	return out
+}
+
+// service says which address a name has, and where its ports lead without a
+// sidecar.
+func (t *textWriter) service(s *Service) {
+	out := "service " + s.Name
+	if s.Address != "" {
+		out += " at " + s.Address
+	}
+	for _, p := range s.Ports {
+		var to []string
+		for _, e := range p.Endpoints {
+			to = append(to, e.Address.String())
+		}
+		if len(to) == 0 {
+			to = []string{"nowhere"}
+		}
+		out += fmt.Sprintf("  %d -> %s", p.Port, strings.Join(to, " "))
+	}
+	t.line(0, "%s%s", out, because("", s.Source))
 }
 
 func (t *textWriter) node(n *Node) {

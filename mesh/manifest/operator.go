@@ -36,6 +36,9 @@ type OperatorMeshConfig struct {
 	DefaultConfig OperatorProxyConfig `json:"defaultConfig"`
 	RootNamespace string              `json:"rootNamespace"` // "" is istio-system
 	TrustDomain   string              `json:"trustDomain"`   // "" is cluster.local
+	// TrustDomainAliases are trust domains whose identities are taken as the
+	// mesh's own.
+	TrustDomainAliases []string `json:"trustDomainAliases"`
 	// EnableAutoMtls is true when absent.
 	EnableAutoMtls *bool `json:"enableAutoMtls"`
 	// OutboundTrafficPolicy says where a sidecar sends what it does not know.

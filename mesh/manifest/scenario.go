@@ -164,6 +164,11 @@ type ScenarioWorkload struct {
 	ServiceAccount string `json:"serviceAccount"`
 	// Sidecar says whether the pods have one. Default: as the namespace says.
 	Sidecar *bool `json:"sidecar"`
+	// Hosts are names outside of the cluster that lead to this workload, such as
+	// api.example.com, "*.example.com" or an IPv4 address. It then stands for a
+	// server on the internet: it has no sidecar and no Service, and its ports are
+	// those of the names.
+	Hosts []string `json:"hosts"`
 	// Ports are the Service's.
 	Ports []ScenarioPort `json:"ports" need:"true"`
 	// App is the built-in app that runs in the pods. Default: echo.

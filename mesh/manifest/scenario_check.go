@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -286,6 +287,19 @@ func (c *scenarioCheck) workload(path string, w ScenarioWorkload) {
 		if n, perr := strconv.Atoi(port); err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
 			c.impossible(path+".upstream", w.Upstream, "expected HOST:PORT, such as 127.0.0.1:3000")
 		}
+	}
+	for i, host := range w.Hosts {
+		at := fmt.Sprintf("%s.hosts[%d]", path, i)
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.Is4() {
+			c.host(at, strings.ToLower(host))
+		}
+		if strings.HasSuffix(host, ".cluster.local") {
+			c.impossible(at, host, "expected a name outside of the cluster")
+		}
+		c.unique("hosts", at, strings.ToLower(host))
+	}
+	if len(w.Hosts) > 0 && w.Sidecar != nil && *w.Sidecar {
+		c.exclusive(path+".sidecar", "a workload outside of the cluster has no sidecar", "keep one of hosts and sidecar: true")
 	}
 	if len(w.Ports) == 0 && c.o.Has(path+".ports") {
 		c.invalid(path+".ports", "a workload has at least one port")

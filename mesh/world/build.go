@@ -93,6 +93,7 @@ func Build(objects []*manifest.Object, o Options) (*World, []plan.Diagnostic) {
 		b.guess()
 	}
 	b.nodePorts()
+	b.addresses()
 	b.listenOnTargets()
 	b.mountedCertificates()
 	return b.World, b.diagnostics

@@ -35,9 +35,10 @@ func (b *builder) operators() {
 		if m.EnableAutoMtls != nil {
 			b.Mesh.AutoMTLS = *m.EnableAutoMtls
 		}
-		if m.OutboundTrafficPolicy.Mode == "REGISTRY_ONLY" {
-			b.operator(o, "spec.meshConfig.outboundTrafficPolicy.mode", plan.Warning, "REGISTRY_ONLY changes nothing here yet: pods reach the cluster's services alone", "")
+		if m.OutboundTrafficPolicy.Mode != "" {
+			b.Mesh.RegistryOnly = m.OutboundTrafficPolicy.Mode == "REGISTRY_ONLY"
 		}
+		b.Mesh.TrustDomainAliases = append(b.Mesh.TrustDomainAliases, m.TrustDomainAliases...)
 		if m.AccessLogFormat != "" {
 			b.operator(o, "spec.meshConfig.accessLogFormat", plan.Warning, "log lines have Istio's default format here", "")
 		}

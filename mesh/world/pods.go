@@ -66,6 +66,9 @@ func (b *builder) pod(o *manifest.Object, owner, name, at string, meta *metav1.O
 	if p.ServiceAccount == "" {
 		p.ServiceAccount = "default"
 	}
+	if set, ok := o.Value.(*appsv1.StatefulSet); ok {
+		p.Subdomain = set.Spec.ServiceName
+	}
 	var app *corev1.Container
 	appAt := ""
 	injected := false

@@ -81,6 +81,10 @@ func (b *builder) makeWorkload(w manifest.ScenarioWorkload, source plan.Source) 
 	if w.Sidecar != nil {
 		podLabels["sidecar.istio.io/inject"] = fmt.Sprint(*w.Sidecar)
 	}
+	external := len(w.Hosts) > 0
+	if external {
+		podLabels["sidecar.istio.io/inject"] = "false"
+	}
 	service, deployment := &corev1.Service{}, &appsv1.Deployment{}
 	service.Spec.Selector = labels
 	container := corev1.Container{Name: w.Name, Image: madeImage + w.Name}
@@ -94,7 +98,7 @@ func (b *builder) makeWorkload(w manifest.ScenarioWorkload, source plan.Source) 
 			sp.AppProtocol = &p.AppProtocol
 		}
 		service.Spec.Ports = append(service.Spec.Ports, sp)
-		container.Ports = append(container.Ports, corev1.ContainerPort{ContainerPort: target, Protocol: corev1.ProtocolTCP})
+		container.Ports = append(container.Ports, corev1.ContainerPort{Name: p.Name, ContainerPort: target, Protocol: corev1.ProtocolTCP})
 	}
 	replicas := int32(1)
 	if w.Replicas != nil {
@@ -108,8 +112,11 @@ func (b *builder) makeWorkload(w manifest.ScenarioWorkload, source plan.Source) 
 		value     any
 	}{{"ServiceAccount", "v1", &corev1.ServiceAccount{}}, {"Service", "v1", service}, {"Deployment", "apps/v1", deployment}} {
 		name := w.Name
-		if made.kind == "ServiceAccount" {
+		switch {
+		case made.kind == "ServiceAccount":
 			name = account
+		case made.kind == "Service" && external:
+			continue // the cluster does not know it
 		}
 		exists := slices.ContainsFunc(b.objects, func(o *manifest.Object) bool {
 			return o.Kind == made.kind && o.Namespace == namespace && o.Name == name
@@ -135,7 +142,7 @@ func (b *builder) workload(o *manifest.Object, p *Pod) {
 			if w.Name != o.Name || or(w.Namespace, "default") != o.Namespace {
 				continue
 			}
-			p.Image, p.App, p.Upstream = "", w.App, w.Upstream
+			p.Image, p.App, p.Upstream, p.External = "", w.App, w.Upstream, len(w.Hosts) > 0
 			if p.App == "" && p.Upstream == "" {
 				p.App = "echo"
 			}

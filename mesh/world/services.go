@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -29,6 +30,12 @@ func newService(o *manifest.Object, s *corev1.Service) *Service {
 	}
 	if out.Type == "" {
 		out.Type = string(corev1.ServiceTypeClusterIP)
+	}
+	if out.Type == string(corev1.ServiceTypeExternalName) {
+		out.ExternalName = strings.TrimSuffix(s.Spec.ExternalName, ".")
+	}
+	if ip, err := netip.ParseAddr(s.Spec.ClusterIP); err == nil && ip.Is4() {
+		out.Address = ip.String()
 	}
 	for i, p := range s.Spec.Ports {
 		port := ServicePort{
@@ -70,28 +77,41 @@ func portProtocol(transport, name, appProtocol string, port int) Protocol {
 		word = appProtocol
 	}
 	if strings.HasPrefix(strings.ToLower(word), "grpc-web") {
-		return HTTP
+		return GRPC
 	}
-	prefix, _, _ := strings.Cut(strings.ToLower(word), "-")
-	switch prefix {
+	prefix, _, _ := strings.Cut(word, "-")
+	p := ParseProtocol(prefix)
+	if p == Detected {
+		switch port { // the server speaks first: sniffing would wait for ever
+		case 25, 53, 3306, 27017:
+			return TCP
+		}
+	}
+	return p
+}
+
+// ParseProtocol reads a protocol's name, in any case; what is none is Detected.
+// istio: pkg/config/protocol/instance.go Parse
+func ParseProtocol(name string) Protocol {
+	switch strings.ToLower(name) {
 	case "http":
 		return HTTP
 	case "http2":
 		return HTTP2
-	case "grpc":
+	case "grpc", "grpc-web":
 		return GRPC
 	case "https":
 		return HTTPS
 	case "tls":
 		return TLS
-	case "tcp", "mongo", "redis", "mysql":
+	case "tcp", "redis":
 		return TCP
+	case "mongo":
+		return Mongo
+	case "mysql":
+		return MySQL
 	case "udp":
 		return UDP
-	}
-	switch port { // the server speaks first: sniffing would wait for ever
-	case 25, 53, 3306, 27017:
-		return TCP
 	}
 	return Detected
 }

@@ -46,6 +46,10 @@ type World struct {
 
 	AuthorizationPolicies []Typed[*security.AuthorizationPolicy]
 
+	// Externals are the names outside of the cluster that lead somewhere, or that
+	// the objects speak of, sorted by name.
+	Externals []External
+
 	ACM         []plan.ACMRequest // what ACM holds
 	Authorities []plan.Authority
 }
@@ -58,11 +62,13 @@ type Typed[T any] struct {
 
 // Mesh is the mesh-wide configuration.
 type Mesh struct {
-	RootNamespace     string // "istio-system"
-	TrustDomain       string // "cluster.local"
-	NumTrustedProxies int
-	AutoMTLS          bool // default true
-	Source            plan.Source
+	RootNamespace      string   // "istio-system"
+	TrustDomain        string   // "cluster.local"
+	TrustDomainAliases []string // further trust domains whose identities are the mesh's own
+	NumTrustedProxies  int
+	AutoMTLS           bool // default true
+	RegistryOnly       bool // outboundTrafficPolicy REGISTRY_ONLY; default ALLOW_ANY
+	Source             plan.Source
 }
 
 // Namespace is one namespace. Declared is false for one that only other
@@ -79,6 +85,8 @@ type Service struct {
 	Namespace, Name string
 	Type            string // ClusterIP, NodePort, LoadBalancer, ExternalName
 	Headless        bool   // clusterIP: None
+	Address         string // the virtual one, an IPv4; empty for a headless Service and an ExternalName
+	ExternalName    string // the other name, of type ExternalName alone
 	Selector        map[string]string
 	Annotations     map[string]string
 	Ports           []ServicePort
@@ -129,10 +137,12 @@ type Protocol string
 const (
 	HTTP     Protocol = "HTTP"
 	HTTP2    Protocol = "HTTP2" // HTTP/2 with prior knowledge: http2, h2c
-	GRPC     Protocol = "GRPC"
+	GRPC     Protocol = "GRPC"  // and gRPC-Web, of which Istio makes no difference
 	HTTPS    Protocol = "HTTPS" // opaque to a sidecar
 	TLS      Protocol = "TLS"
 	TCP      Protocol = "TCP"
+	Mongo    Protocol = "Mongo" // as TCP, but shares its port with no other
+	MySQL    Protocol = "MySQL" // likewise
 	UDP      Protocol = "UDP"
 	Detected Protocol = "" // unnamed: sniffed
 )
@@ -143,6 +153,12 @@ func (p Protocol) IsHTTP() bool { return p == HTTP || p.IsHTTP2() }
 // IsHTTP2 tells whether HTTP/2 with prior knowledge is spoken to the app.
 func (p Protocol) IsHTTP2() bool { return p == HTTP2 || p == GRPC }
 
+// IsTLS tells whether such a port carries TLS with a server name to look at.
+func (p Protocol) IsTLS() bool { return p == HTTPS || p == TLS }
+
+// IsTCP tells whether Envoy passes such a port's bytes on without a look.
+func (p Protocol) IsTCP() bool { return p == TCP || p == Mongo || p == MySQL || p.IsTLS() }
+
 // Pod is one pod. A workload with an upstream is a pod whose app is a process
 // of the user's.
 type Pod struct {
@@ -150,9 +166,11 @@ type Pod struct {
 	Owner           string // the Deployment's (StatefulSet's ...) name
 	Labels          map[string]string
 	ServiceAccount  string
+	Subdomain       string // of a StatefulSet: the headless Service under which the pod's name is known
 	Ports           []ContainerPort
 	Sidecar         bool // a sidecar was injected
 	Gateway         bool // its one container is an Istio gateway
+	External        bool // it stands for a server outside of the cluster
 	App             string
 	Image           string
 	Args            []string // of the app's container
