@@ -119,7 +119,7 @@ func soundPlan(t *testing.T, p *plan.Plan) {
 func soundNode(t *testing.T, p *plan.Plan, n *plan.Node, pods map[string]bool) {
 	t.Helper()
 	for _, l := range n.Listeners {
-		assert.NotEmpty(t, l.Ports, "%s %s", n.Name, l.Name)
+		assert.Equal(t, l.CatchAll, len(l.Ports) == 0, "%s %s", n.Name, l.Name)
 		for _, c := range l.FilterChains {
 			switch {
 			case c.Routes != "":

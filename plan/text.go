@@ -385,7 +385,11 @@ func dialled(s *ClientTLS) string {
 	case s.VerifyHost:
 		how += ", expects the request's host"
 	}
-	return how + parameters(&s.TLSParameters, s.ALPN)
+	how += parameters(&s.TLSParameters, s.ALPN)
+	if s.IstioALPN {
+		how += ", of requests Istio's"
+	}
+	return how
 }
 
 func (t *textWriter) cluster(c *Cluster) {

@@ -93,20 +93,20 @@ func (c *compiler) analyzeDestination(v world.Typed[*networking.VirtualService],
 		})
 		return
 	}
-	numbers := make([]int, len(s.Ports))
-	for i := range s.Ports {
-		numbers[i] = s.Ports[i].Port
+	numbers := make([]int, len(s.ports))
+	for i := range s.ports {
+		numbers[i] = s.ports[i].Port
 	}
-	related := []plan.Related{{Source: s.Object.At("spec.ports"), Message: s.String()}}
+	related := []plan.Related{{Source: s.object.At("spec.ports"), Message: s.String()}}
 	switch n := int(d.GetPort().GetNumber()); {
-	case d.GetPort() == nil && len(s.Ports) > 1:
+	case d.GetPort() == nil && len(s.ports) > 1:
 		c.report(v.Object, path+".host", plan.Diagnostic{
 			Code: CodeAmbiguousPort, Severity: plan.Error, Related: related, Hint: fmt.Sprintf("port: {number: %d}", numbers[0]),
 			Message: fmt.Sprintf("This VirtualService routes to a service %q that exposes multiple ports %v. Specifying a port in the destination is required to disambiguate.", d.GetHost(), numbers),
 		})
-	case d.GetPort() != nil && s.Port(n) == nil:
+	case d.GetPort() != nil && s.port(n) == nil:
 		hint := fmt.Sprintf("the Service has %v", numbers)
-		for _, p := range s.Ports {
+		for _, p := range s.ports {
 			if p.TargetPort == n {
 				hint = fmt.Sprintf("%d is the container's port; the Service's is %d", n, p.Port)
 			}
@@ -115,12 +115,12 @@ func (c *compiler) analyzeDestination(v world.Typed[*networking.VirtualService],
 			Code: CodeNoDestinationPort, Severity: plan.Error, Related: related, Hint: hint,
 			Message: fmt.Sprintf("Referenced host:port not found: %q", d.GetHost()+":"+strconv.Itoa(n)),
 		})
-	case len(c.w.ServicePods(s)) == 0:
+	case s.kube != nil && s.resolution != alias && len(c.w.ServicePods(s.kube)) == 0:
 		c.report(v.Object, path+".host", plan.Diagnostic{
 			Code: CodeNoEndpoints, Severity: plan.Warning,
-			Message: fmt.Sprintf("%s selects no pods (selector %s)", s, labels(s.Selector)),
+			Message: fmt.Sprintf("%s selects no pods (selector %s)", s, labels(s.selector())),
 			Hint:    "requests get 503 with the flag UH",
-			Related: []plan.Related{{Source: s.Object.At("spec.selector"), Message: s.String()}},
+			Related: []plan.Related{{Source: s.object.At("spec.selector"), Message: s.String()}},
 		})
 	}
 }

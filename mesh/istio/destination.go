@@ -11,63 +11,111 @@ import (
 	"hoplab.dev/plan"
 )
 
-// destination is where a rule leads: a port of a Service, if there is one.
+// destination is where a rule leads: a port of a service, if there is one, or
+// a subset of its pods.
 type destination struct {
-	host    string         // the full name
-	port    int            // of the Service
-	service *world.Service // nil: no such Service
+	host   string // the full name
+	port   int    // of the service
+	subset string // empty: all of it
 }
 
 // cluster is the destination's name in an Envoy.
 // istiod: pilot/pkg/model/service.go BuildSubsetKey
 func (d destination) cluster() string {
-	const subset = "" // comes with DestinationRule
-	return fmt.Sprintf("outbound|%d|%s|%s", d.port, subset, d.host)
+	return fmt.Sprintf("outbound|%d|%s|%s", d.port, d.subset, d.host)
 }
 
-// servicePort is nil where the Service, or a port of it, does not exist.
-func (d destination) servicePort() *world.ServicePort {
-	if d.service == nil {
-		return nil
+// serverName is what an Envoy of the mesh asks another for.
+// istiod: pilot/pkg/model/service.go BuildDNSSrvSubsetKey
+func (d destination) serverName() string {
+	return fmt.Sprintf("outbound_.%d_.%s_.%s", d.port, d.subset, d.host)
+}
+
+// clusterSet gathers the clusters of one node. It has those that a gateway's
+// routes lead to, and all that a sidecar sees.
+type clusterSet struct {
+	c      *compiler
+	kind   plan.Kind
+	client *world.Pod // the node's; of a sidecar one of many that are configured alike
+	scope  *scope
+	byName map[string]plan.Cluster
+}
+
+func (c *compiler) newClusters(kind plan.Kind, client *world.Pod, s *scope) *clusterSet {
+	return &clusterSet{c: c, kind: kind, client: client, scope: s, byName: make(map[string]plan.Cluster)}
+}
+
+// httpDestination resolves the destination of a rule for HTTP. A sidecar looks
+// among the services of the listener's port, each with that port alone: where
+// no port is given, it is the listener's.
+// istiod: pilot/pkg/networking/core/httproute.go BuildSidecarOutboundVirtualHosts
+func (cs *clusterSet) httpDestination(v *virtualService, d *networking.Destination, listener int) destination {
+	s := cs.scope.byHost[expand(d.GetHost(), v.Namespace)]
+	if s != nil && cs.kind == plan.Sidecar {
+		if p := s.port(listener); p != nil {
+			s = s.withPorts(*p)
+		} else {
+			s = nil
+		}
 	}
-	return d.service.Port(d.port)
+	return resolveDestination(v, d, listener, s)
 }
 
-// destination resolves a rule's destination: the port is the given one, else
-// the Service's only one, else the listener's.
+// rawDestination resolves the destination of a rule for TCP or TLS.
+func (cs *clusterSet) rawDestination(v *virtualService, d *networking.Destination, listener int) destination {
+	return resolveDestination(v, d, listener, cs.scope.byHost[expand(d.GetHost(), v.Namespace)])
+}
+
+// resolveDestination takes the port that is given, else the service's only
+// one, else the listener's. An ExternalName stands for what it leads to.
 // istiod: pilot/pkg/networking/core/route/route.go GetDestinationCluster
-func (c *compiler) destination(v *virtualService, d *networking.Destination, listener int) destination {
-	host := expand(d.GetHost(), v.Namespace)
-	out := destination{host: host, port: listener, service: c.services[host]}
+func resolveDestination(v *virtualService, d *networking.Destination, listener int, s *service) destination {
+	out := destination{host: expand(d.GetHost(), v.Namespace), port: listener, subset: d.GetSubset()}
 	switch {
 	case d.GetPort() != nil:
 		out.port = int(d.GetPort().GetNumber())
-	case out.service != nil && len(out.service.Ports) == 1:
-		out.port = out.service.Ports[0].Port
+	case s != nil && len(s.ports) == 1:
+		out.port = s.ports[0].Port
+	}
+	if s != nil && s.resolution == alias {
+		out.host = s.kube.ExternalName
 	}
 	return out
 }
 
-// clusterSet gathers the clusters that the routes of one node lead to.
-type clusterSet struct {
-	c      *compiler
-	kind   plan.Kind
-	byName map[string]plan.Cluster
-}
-
-func (c *compiler) newClusters(kind plan.Kind) *clusterSet {
-	return &clusterSet{c: c, kind: kind, byName: make(map[string]plan.Cluster)}
-}
-
-// add makes the cluster of a destination. For a Service, or a port of it, that
-// does not exist there is none: Envoy answers 503 NC.
+// add makes the cluster of a destination. For a service, a port or a subset
+// that does not exist there is none: Envoy answers 503 NC.
 func (cs *clusterSet) add(d destination) {
-	port := d.servicePort()
+	s := cs.scope.byHost[d.host]
+	if _, made := cs.byName[d.cluster()]; made || s == nil || s.resolution == alias {
+		return
+	}
+	port := s.port(d.port)
 	if port == nil || port.Protocol == world.UDP {
 		return
 	}
-	if _, made := cs.byName[d.cluster()]; !made {
-		cs.byName[d.cluster()] = cs.c.cluster(cs.kind, d, port)
+	r := cs.scope.rule(d.host, cs.client)
+	var sub *subset
+	if d.subset != "" {
+		if sub = r.subset(d.subset); sub == nil {
+			return
+		}
+	}
+	if cluster := cs.cluster(d, s, port, r, sub); cluster != nil {
+		cs.byName[d.cluster()] = *cluster
+	}
+}
+
+// addAll makes every cluster of a service: of its ports, and of the subsets.
+// istiod: pilot/pkg/networking/core/cluster.go buildOutboundClusters
+func (cs *clusterSet) addAll(s *service) {
+	for _, port := range s.ports {
+		cs.add(destination{host: s.host, port: port.Port})
+		if r := cs.scope.rule(s.host, cs.client); r != nil {
+			for _, sub := range r.subsets {
+				cs.add(destination{host: s.host, port: port.Port, subset: sub.GetName()})
+			}
+		}
 	}
 }
 
@@ -80,28 +128,107 @@ func (cs *clusterSet) sorted() []plan.Cluster {
 	return out
 }
 
-// cluster holds the pods behind a Service port. Whatever a client spoke, a
-// gateway speaks HTTP/1.1 to them unless the port says otherwise, also where
-// the port is no HTTP port at all.
+// cluster holds the endpoints of a service's port, or of a subset. Where the
+// proxy asks DNS and there is nothing to ask for, istiod makes none.
 // istiod: pilot/pkg/networking/core/cluster_builder.go
-func (c *compiler) cluster(kind plan.Kind, d destination, port *world.ServicePort) plan.Cluster {
-	cluster := plan.Cluster{Name: d.cluster(), Protocol: "http/1.1", Source: port.Source}
-	if port.Protocol.IsHTTP2() {
-		cluster.Protocol = "h2"
+func (cs *clusterSet) cluster(d destination, s *service, port *world.ServicePort, r *rule, sub *subset) *plan.Cluster {
+	instances := cs.selected(s, port, sub)
+	if s.isDNS() && len(instances) == 0 {
+		return nil
 	}
-	pods := c.w.ServicePods(d.service)
-	tls := c.mutualTLS(d, port, pods)
-	plaintext := kind == plan.Sidecar && d.service.Headless && !c.allMutual(port, pods)
-	for _, pod := range pods {
-		target := targetPort(port, pod)
-		if target == 0 {
-			continue
+	policy := r.clusterPolicy(d.port, sub)
+	cluster := &plan.Cluster{Name: d.cluster(), Protocol: cs.protocol(port, policy.pool), Source: port.Source}
+	applyPool(cluster, policy.pool)
+	cluster.Balancing = balancing(policy.loadBalancer)
+	cluster.OriginalDestination = s.resolution == passthrough && cs.kind == plan.Sidecar || passesThrough(policy.loadBalancer)
+	if sub != nil { // it begins as the cluster of the whole service is
+		cluster.OriginalDestination = cluster.OriginalDestination ||
+			passesThrough(sub.policy.GetLoadBalancer()) || passesThrough(r.clusterPolicy(d.port, nil).loadBalancer)
+	}
+	tls := cs.tls(d, s, port, r, sub, policy, cluster.Protocol)
+	if cluster.OriginalDestination {
+		cluster.TLS = cmp.Or(tls.all, tls.mutual)
+		return cluster
+	}
+	mode := r.endpointMode(d.port, sub)
+	for i := range instances {
+		in := &instances[i]
+		how := tls.all
+		if how == nil && tls.mutual != nil && cs.c.takesMutual(in, mode) {
+			how = tls.mutual
 		}
-		endpoint := plan.Endpoint{Node: pod.NodeName(), Address: pod.Address(target)}
-		if !plaintext && c.takesMutual(pod, target) {
-			endpoint.TLS = tls
+		for _, e := range cs.c.dial(in) {
+			e.TLS = how
+			cluster.Endpoints = append(cluster.Endpoints, e)
 		}
-		cluster.Endpoints = append(cluster.Endpoints, endpoint)
 	}
 	return cluster
+}
+
+// selected are the endpoints that a cluster may have. What istiod sends must be
+// of the port's name and no DNS name; a proxy that asks DNS takes all.
+// istiod: pilot/pkg/xds/endpoints/endpoint_builder.go
+func (cs *clusterSet) selected(s *service, port *world.ServicePort, sub *subset) []instance {
+	var out []instance
+	for _, in := range cs.c.instances(s, port.Port) {
+		if !s.isDNS() && (in.portName != port.Name || in.isName()) {
+			continue
+		}
+		if sub == nil || selects(sub.GetLabels(), in.workload) {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// protocol is what is spoken to a port's endpoints. Whatever a client spoke, a
+// gateway speaks HTTP/1.1 to them unless the port or a rule says otherwise,
+// also where the port is no HTTP port at all. A sidecar does as its client does
+// where it had to look.
+// istiod: cluster_builder.go setUpstreamProtocol; cluster_traffic_policy.go applyH2Upgrade
+func (cs *clusterSet) protocol(port *world.ServicePort, pool *networking.ConnectionPoolSettings) string {
+	http := pool.GetHttp()
+	switch {
+	case http.GetUseClientProtocol():
+		return "downstream"
+	case port.Protocol.IsHTTP2():
+		return "h2"
+	case port.Protocol == world.Detected && cs.kind == plan.Sidecar:
+		return "downstream"
+	case http.GetH2UpgradePolicy() == networking.ConnectionPoolSettings_HTTPSettings_UPGRADE:
+		return "h2"
+	}
+	return "http/1.1"
+}
+
+// applyPool limits a cluster's connections.
+// istiod: cluster_traffic_policy.go applyConnectionPool
+func applyPool(cluster *plan.Cluster, pool *networking.ConnectionPoolSettings) {
+	tcp, http := pool.GetTcp(), pool.GetHttp()
+	cluster.ConnectTimeout = tcp.GetConnectTimeout().AsDuration()
+	cluster.Limits = plan.ClusterLimits{
+		Connections: int(tcp.GetMaxConnections()), PendingRequests: int(http.GetHttp1MaxPendingRequests()),
+		Requests: int(http.GetHttp2MaxRequests()), RequestsPerConnection: int(http.GetMaxRequestsPerConnection()),
+		Idle: http.GetIdleTimeout().AsDuration(),
+	}
+	if http.GetIdleTimeout() == nil {
+		cluster.Limits.Idle = tcp.GetIdleTimeout().AsDuration()
+	}
+}
+
+// balancing is a simple policy's name; empty is istiod's default, LEAST_REQUEST.
+// istiod: cluster_traffic_policy.go applyLoadBalancer
+func balancing(lb *networking.LoadBalancerSettings) string {
+	switch lb.GetSimple() {
+	case networking.LoadBalancerSettings_ROUND_ROBIN:
+		return "ROUND_ROBIN"
+	case networking.LoadBalancerSettings_RANDOM:
+		return "RANDOM"
+	}
+	return ""
+}
+
+// passesThrough tells whether the client's own choice of an address holds.
+func passesThrough(lb *networking.LoadBalancerSettings) bool {
+	return lb.GetSimple() == networking.LoadBalancerSettings_PASSTHROUGH
 }

@@ -21,7 +21,7 @@ func (c *compiler) gateway(pod *world.Pod) (plan.Node, []plan.Host) {
 		Source:   pod.Source,
 	}
 	status, health := statusListener()
-	clusters := c.newClusters(plan.Gateway)
+	clusters := c.newClusters(plan.Gateway, pod, c.gatewayScope(pod.Namespace))
 	var hosts []plan.Host
 	for _, bound := range c.merge(pod, c.servers(pod)) {
 		listener, served := c.gatewayListener(pod, bound)

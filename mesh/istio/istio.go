@@ -31,16 +31,21 @@ type Result struct {
 // a Diagnostic refuses have no part in the nodes.
 func Compile(w *world.World) Result {
 	c := &compiler{
-		w:        w,
-		services: make(map[string]*world.Service, len(w.Services)),
-		policies: make(map[*world.Pod]*policy, len(w.Pods)),
-		outbound: make(map[string]*outbound),
-		refused:  make(map[*manifest.Object]bool),
-	}
-	for _, s := range w.Services {
-		c.services[s.FQDN()] = s
+		w:             w,
+		services:      make(map[string]*service, len(w.Services)),
+		endpoints:     make(map[hostPort][]instance),
+		accounts:      make(map[hostPort][]string),
+		localRules:    make(map[string]*rulesByHost),
+		exportedRules: make(map[string]*rulesByHost),
+		scopes:        make(map[scopeKey]*scope),
+		policies:      make(map[*world.Pod]*policy, len(w.Pods)),
+		namespaces:    make(map[string]*world.Pod),
+		outbound:      make(map[outboundKey]*outbound),
+		refused:       make(map[*manifest.Object]bool),
 	}
 	c.validate()
+	c.register()
+	c.indexRules()
 	c.analyze()
 
 	var r Result
@@ -61,16 +66,31 @@ func Compile(w *world.World) Result {
 
 // compiler holds what the parts of one compilation share.
 type compiler struct {
-	w        *world.World
-	services map[string]*world.Service // by FQDN
+	w *world.World
 
 	// What istiod would have accepted and hoplab supports, oldest first.
-	gateways        []world.Typed[*networking.Gateway]
-	virtualServices []*virtualService
-	peerAuths       []world.Typed[*security.PeerAuthentication]
+	gateways         []world.Typed[*networking.Gateway]
+	virtualServices  []*virtualService
+	destinationRules []world.Typed[*networking.DestinationRule]
+	serviceEntries   []world.Typed[*networking.ServiceEntry]
+	sidecars         []world.Typed[*networking.Sidecar]
+	peerAuths        []world.Typed[*security.PeerAuthentication]
 
-	policies map[*world.Pod]*policy
-	outbound map[string]*outbound // by the sidecar's namespace
+	registry  []*service              // all, oldest first
+	services  map[string]*service     // by host: a Kubernetes Service if there is one, else the oldest
+	endpoints map[hostPort][]instance // of services
+	accounts  map[hostPort][]string   // who may answer for services; the port is 0
+
+	// DestinationRules of a namespace: what its own proxies see, and what those
+	// of others do. Private ones of the root namespace are apart.
+	localRules, exportedRules map[string]*rulesByHost
+	rootRules                 rulesByHost
+
+	scopes     map[scopeKey]*scope
+	policies   map[*world.Pod]*policy
+	namespaces map[string]*world.Pod // stands for a namespace, with no labels
+	outbound   map[outboundKey]*outbound
+	labels     []string // selectedLabels
 
 	refused     map[*manifest.Object]bool
 	diagnostics []plan.Diagnostic
@@ -136,22 +156,30 @@ func (c *compiler) validate() {
 	}
 	for _, v := range c.w.VirtualServices {
 		c.onlySupported(v.Object, "spec", v.Spec.ProtoReflect())
-		c.onlySupportedDestinations(v)
 		if c.validateVirtualService(v); !c.refused[v.Object] {
 			c.virtualServices = append(c.virtualServices, newVirtualService(v))
 		}
 	}
 	for _, d := range c.w.DestinationRules {
-		c.notSupportedKind(d.Object)
+		c.onlySupported(d.Object, "spec", d.Spec.ProtoReflect())
+		if !c.refused[d.Object] {
+			c.destinationRules = append(c.destinationRules, d)
+		}
 	}
 	for _, e := range c.w.ServiceEntries {
-		c.notSupportedKind(e.Object)
+		c.onlySupported(e.Object, "spec", e.Spec.ProtoReflect())
+		if c.onlySupportedEntry(e); !c.refused[e.Object] {
+			c.serviceEntries = append(c.serviceEntries, e)
+		}
 	}
 	for _, e := range c.w.WorkloadEntries {
-		c.notSupportedKind(e.Object)
+		c.onlySupported(e.Object, "spec", e.Spec.ProtoReflect())
 	}
 	for _, s := range c.w.Sidecars {
-		c.notSupportedKind(s.Object)
+		c.onlySupported(s.Object, "spec", s.Spec.ProtoReflect())
+		if c.onlySupportedSidecar(s); !c.refused[s.Object] {
+			c.sidecars = append(c.sidecars, s)
+		}
 	}
 	for _, p := range c.w.AuthorizationPolicies {
 		c.notSupportedKind(p.Object)

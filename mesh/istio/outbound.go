@@ -1,10 +1,10 @@
 package istio
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"hoplab.dev/mesh/world"
@@ -21,179 +21,361 @@ func (c *compiler) sidecar(pod *world.Pod) plan.Node {
 	if l, routes, clusters := c.inbound(pod); l != nil {
 		node.Listeners, node.Routes, node.Clusters = []plan.Listener{*l}, routes, clusters
 	}
-	out := c.outboundOf(pod.Namespace)
-	node.Listeners = slices.Concat(node.Listeners, []plan.Listener{status}, out.listeners)
+	out := c.outboundOf(pod)
+	node.Listeners = slices.Concat(node.Listeners, []plan.Listener{status}, out.listenersFor(pod))
 	node.Routes = slices.Concat(node.Routes, []plan.RouteConfig{health}, out.routes)
 	node.Clusters = slices.Concat(node.Clusters, out.clusters)
 	return node
 }
 
-// outbound is what all sidecars of a namespace do with what their apps send.
+// outbound is what all sidecars that are configured alike do with what their
+// apps send.
 type outbound struct {
 	listeners []plan.Listener
 	routes    []plan.RouteConfig
 	clusters  []plan.Cluster
 }
 
-// outboundOf makes one listener per Service port number on which HTTP may be
-// spoken, with a virtual host for each Service that has the port.
-// istiod: pilot/pkg/networking/core/listener.go, httproute.go
-func (c *compiler) outboundOf(namespace string) *outbound {
-	if out := c.outbound[namespace]; out != nil {
-		return out
+// listenersFor leaves out those for the pod's own address: what an app sends to
+// itself does not go through its sidecar.
+func (o *outbound) listenersFor(pod *world.Pod) []plan.Listener {
+	own := func(l plan.Listener) bool { return l.Address == pod.FullName() }
+	if !slices.ContainsFunc(o.listeners, own) {
+		return o.listeners
 	}
-	clusters := c.newClusters(plan.Sidecar)
-	byPort := make(map[int][]*world.Service)
-	for _, s := range c.w.Services {
-		if s.Type == "ExternalName" {
-			continue
+	return slices.DeleteFunc(slices.Clone(o.listeners), own)
+}
+
+// outboundKey is what the way out of a pod depends on: what it sees, and those
+// of its labels that some object selects clients by.
+type outboundKey struct {
+	scope  *scope
+	labels string
+}
+
+func (c *compiler) outboundOf(pod *world.Pod) *outbound {
+	key := outboundKey{scope: c.sidecarScope(pod)}
+	for _, name := range c.selectedLabels() {
+		if value, ok := pod.Labels[name]; ok {
+			key.labels += fmt.Sprintf("%s=%s,", name, value)
 		}
-		for _, port := range s.Ports {
-			clusters.add(destination{host: s.FQDN(), port: port.Port, service: s})
-			if maybeHTTP(port.Protocol) {
-				byPort[port.Port] = append(byPort[port.Port], s)
+	}
+	if c.outbound[key] == nil {
+		c.outbound[key] = c.newOutbound(pod, key.scope)
+	}
+	return c.outbound[key]
+}
+
+// selectedLabels are the names of the labels by which DestinationRules and
+// VirtualServices select their clients.
+func (c *compiler) selectedLabels() []string {
+	if c.labels != nil {
+		return c.labels
+	}
+	names := make(map[string]bool)
+	add := func(selector map[string]string) {
+		for name := range selector {
+			names[name] = true
+		}
+	}
+	for _, d := range c.destinationRules {
+		add(d.Spec.GetWorkloadSelector().GetMatchLabels())
+	}
+	for _, v := range c.virtualServices {
+		for _, rule := range v.Spec.GetHttp() {
+			for _, m := range rule.GetMatch() {
+				add(m.GetSourceLabels())
 			}
 		}
+		for _, rule := range v.Spec.GetTls() {
+			for _, m := range rule.GetMatch() {
+				add(m.GetSourceLabels())
+			}
+		}
+		for _, rule := range v.Spec.GetTcp() {
+			for _, m := range rule.GetMatch() {
+				add(m.GetSourceLabels())
+			}
+		}
+	}
+	c.labels = append([]string{}, slices.Sorted(maps.Keys(names))...)
+	return c.labels
+}
+
+// Clusters for what no service is known for.
+// istiod: pilot/pkg/networking/util/util.go
+const (
+	passthroughOutbound = "PassthroughCluster"
+	blackHole           = "BlackHoleCluster"
+)
+
+// newOutbound makes listeners, routes and clusters of a scope, as a pod with
+// the given labels gets them.
+// istiod: pilot/pkg/networking/core/listener.go buildSidecarOutboundListeners
+func (c *compiler) newOutbound(client *world.Pod, s *scope) *outbound {
+	b := &outboundBuilder{
+		compiler: c, scope: s, client: client, clusters: c.newClusters(plan.Sidecar, client, s),
+		entries: make(map[bindKey]*outboundEntry),
+	}
+	for _, other := range s.services {
+		b.clusters.addAll(other)
+	}
+	for _, e := range s.egress {
+		b.listenFor(e)
 	}
 	out := &outbound{}
-	for _, port := range slices.Sorted(maps.Keys(byPort)) {
-		name := fmt.Sprintf("0.0.0.0_%d", port)
-		out.listeners = append(out.listeners, plan.Listener{
-			Name: name, Ports: []int{port}, Outbound: true, Protocol: "HTTP",
-			FilterChains: []plan.FilterChain{{Name: name, Routes: strconv.Itoa(port)}},
-		})
-		out.routes = append(out.routes, c.outboundRoutes(namespace, port, byPort[port], clusters))
+	for _, key := range slices.SortedFunc(maps.Keys(b.entries), compareBinds) {
+		out.listeners = append(out.listeners, b.listener(key, b.entries[key]))
 	}
-	out.clusters = clusters.sorted()
-	c.outbound[namespace] = out
+	out.listeners = append(out.listeners, b.catchAll())
+	out.routes = b.routeConfigs(out.listeners)
+	out.clusters = append(b.clusters.sorted(),
+		plan.Cluster{Name: blackHole, Protocol: "http/1.1"},
+		plan.Cluster{Name: passthroughOutbound, Protocol: "downstream", OriginalDestination: true})
+	slices.SortFunc(out.clusters, func(a, b plan.Cluster) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
-// maybeHTTP tells whether a sidecar looks for HTTP on a port.
-func maybeHTTP(p world.Protocol) bool { return p.IsHTTP() || p == world.Detected }
-
-// outboundRoutes makes the route configuration of one port: VirtualServices of
-// the mesh first, a default route for every Service that they leave.
-// istiod: pilot/pkg/networking/core/route/route.go BuildSidecarVirtualHostWrapper
-func (c *compiler) outboundRoutes(namespace string, port int, services []*world.Service, clusters *clusterSet) plan.RouteConfig {
-	config := plan.RouteConfig{Name: strconv.Itoa(port)}
-	taken := make(map[string]bool) // domains: Envoy refuses one in two virtual hosts
-	add := func(host string, domains []string, routes []plan.Route, source plan.Source) {
-		domains = slices.DeleteFunc(domains, func(d string) bool { return taken[d] })
-		if len(domains) == 0 {
-			return
-		}
-		for _, d := range domains {
-			taken[d] = true
-		}
-		config.VirtualHosts = append(config.VirtualHosts, plan.VirtualHost{Name: domainName(host, port), Domains: domains, Routes: routes, Source: source})
-	}
-	for _, claim := range c.meshHosts() {
-		names := []string{claim.host}
-		if claim.service != nil {
-			names = domains(claim.service, namespace)
-		}
-		if slices.Contains(services, claim.service) || claim.service == nil && claim.onPort(port) {
-			add(claim.host, names, c.httpRoutes(claim.by, port, clusters), claim.source)
-		}
-	}
-	for _, s := range services {
-		to := plan.WeightedCluster{
-			Cluster: destination{host: s.FQDN(), port: port}.cluster(), Weight: 1,
-			Because: fmt.Sprintf("%s port %d", s, port), Source: s.Port(port).Source,
-		}
-		add(s.FQDN(), domains(s, namespace), []plan.Route{defaultRoute(to)}, s.Port(port).Source)
-	}
-	sortVirtualHosts(config.VirtualHosts)
-	return config
+// outboundBuilder makes the outbound side of the sidecars of one configuration.
+type outboundBuilder struct {
+	*compiler
+	scope    *scope
+	client   *world.Pod
+	clusters *clusterSet
+	entries  map[bindKey]*outboundEntry
 }
 
-// domains are the names by which a Service is called from a namespace. The
-// port in a Host header is ignored.
-// istiod: pilot/pkg/networking/core/httproute.go generateAltVirtualHostsForKubernetesService
-func domains(s *world.Service, namespace string) []string {
-	out := []string{s.FQDN(), s.Name + "." + s.Namespace + ".svc", s.Name + "." + s.Namespace}
-	if s.Namespace == namespace {
-		out = append(out, s.Name)
-	}
-	return out
+// bindKey is what an outbound listener takes connections to.
+type bindKey struct {
+	address string // a virtual address, or a pod's name; empty: any
+	port    int
 }
 
-// meshHost is a host of the mesh that a VirtualService has for itself.
-type meshHost struct {
-	host    string
-	service *world.Service // nil: a name that is no Service
-	by      *virtualService
-	source  plan.Source
-	ports   []int // of a name that is no Service: those of its fellow Services
+func compareBinds(a, b bindKey) int {
+	return cmp.Or(cmp.Compare(a.port, b.port), strings.Compare(a.address, b.address))
 }
 
-// onPort tells whether a name that is no Service is routed on a port: on those
-// of the VirtualService's Services, on 80 if it has none.
-// istiod: buildSidecarVirtualHostsForVirtualService ("a gross HACK")
-func (m meshHost) onPort(port int) bool {
-	if len(m.ports) == 0 {
-		return port == 80
-	}
-	return slices.Contains(m.ports, port)
+// outboundEntry is a listener in the making.
+type outboundEntry struct {
+	chains   []plan.FilterChain
+	protocol world.Protocol // Detected: HTTP and TCP share it, told apart by the first bytes
+	locked   bool           // an egress listener with a port has it for itself
+	source   plan.Source
 }
 
-// meshHosts says which VirtualService has which host: the oldest that names
-// it, a Service's full name before any wildcard, the longest wildcard before
-// the shorter. istiod: separateVSHostsAndServices
-func (c *compiler) meshHosts() []meshHost {
-	var out []meshHost
-	claimed := make(map[string]bool)
-	var wildcards []meshHost
-	for _, v := range c.virtualServices {
-		if !v.bindsMesh() {
-			continue
+// listenFor makes the listeners of one egress listener: on its port, or on
+// every port of every service on which no earlier one listens.
+func (b *outboundBuilder) listenFor(e *egressListener) {
+	if e.port != nil {
+		port := &world.ServicePort{Name: e.port.GetName(), Port: int(e.port.GetNumber()), Protocol: world.ParseProtocol(e.port.GetProtocol())}
+		for _, s := range e.services {
+			b.listen(e, s, port, s.address)
 		}
-		ports := c.meshPorts(v)
-		for i, host := range v.hosts {
-			host = strings.ToLower(host)
-			m := meshHost{host: host, service: c.services[host], by: v, source: v.At(fmt.Sprintf("spec.hosts[%d]", i)), ports: ports}
-			switch {
-			case claimed[host]:
-			case isWildcard(host):
-				wildcards = append(wildcards, m)
-			default:
-				out = append(out, m)
-			}
-			claimed[host] = true
-		}
+		return
 	}
-	slices.SortStableFunc(wildcards, func(a, b meshHost) int { return len(b.host) - len(a.host) })
-	for _, m := range wildcards {
-		matched := false
-		for _, s := range c.w.Services {
-			if !within(s.FQDN(), m.host) {
+	for _, entry := range b.entries {
+		entry.locked = true
+	}
+	for _, s := range e.services {
+		for i := range s.ports {
+			port := &s.ports[i]
+			if s.resolution == passthrough && s.address == "" && !port.Protocol.IsHTTP() && b.listenPerInstance(e, s, port) {
 				continue
 			}
-			matched = true
-			if !claimed[s.FQDN()] {
-				claimed[s.FQDN()] = true
-				out = append(out, meshHost{host: s.FQDN(), service: s, by: m.by, source: m.source})
-			}
-		}
-		if !matched {
-			out = append(out, m)
+			b.listen(e, s, port, s.address)
 		}
 	}
-	return out
 }
 
-// meshPorts are the HTTP ports of the Services among a VirtualService's hosts.
-func (c *compiler) meshPorts(v *virtualService) []int {
-	var ports []int
-	for _, host := range v.hosts {
-		if s := c.services[strings.ToLower(host)]; s != nil {
-			for _, port := range s.Ports {
-				if maybeHTTP(port.Protocol) {
-					ports = append(ports, port.Port)
-				}
-			}
+// listenPerInstance gives every endpoint of a service without an address a
+// listener of its own, so that raw TCP is known by the address. Of a Service
+// without pods there is none; a ServiceEntry without endpoints is not concerned.
+func (b *outboundBuilder) listenPerInstance(e *egressListener, s *service, port *world.ServicePort) bool {
+	instances := b.instances(s, port.Port)
+	if len(instances) == 0 && s.entry != nil && s.selector() == nil {
+		return false
+	}
+	for _, in := range instances {
+		switch {
+		case in.pod:
+			b.listen(e, s, port, in.workload.FullName())
+		case !in.isName():
+			b.listen(e, s, port, in.address)
 		}
 	}
-	return ports
+	return true
+}
+
+// listen adds a service's port to the listener that takes it. HTTP ports share
+// one listener for all addresses, as requests say by Host whom they mean; TCP
+// is known by the virtual address. Where both meet the first bytes decide.
+// istiod: buildSidecarOutboundListener
+func (b *outboundBuilder) listen(e *egressListener, s *service, port *world.ServicePort, address string) {
+	if s.resolution == alias || port.Protocol == world.UDP {
+		return
+	}
+	key := bindKey{address, port.Port}
+	var cidrs []string
+	switch {
+	case port.Protocol.IsHTTP():
+		key.address = ""
+	case strings.Contains(address, "/") && !strings.Contains(s.address, "/"): // a pod's name
+	case strings.Contains(address, "/"):
+		key.address, cidrs = "", []string{address}
+	}
+	current := b.entries[key]
+	if current != nil && current.locked {
+		return
+	}
+	protocol, merged := port.Protocol, world.Detected // what the listener is alone, and with what is there
+	var chains []plan.FilterChain
+	switch {
+	case port.Protocol.IsHTTP():
+		if current != nil && !current.protocol.IsTCP() {
+			return // its virtual hosts are there already
+		}
+		chains, protocol = b.httpChains(s, port, key), world.Detected
+	case port.Protocol.IsTCP():
+		chains = b.tcpChains(e, s, port, key, cidrs)
+		if current != nil {
+			merged = current.protocol
+		}
+	default:
+		if current != nil && !current.protocol.IsTCP() {
+			return
+		}
+		chains = append(b.tcpChains(e, s, port, key, cidrs), b.httpChains(s, port, key)...)
+	}
+	switch {
+	case current == nil:
+		b.entries[key] = &outboundEntry{chains: chains, protocol: protocol, source: port.Source}
+	case port.Protocol != current.protocol && (keepsToItself(port.Protocol) || keepsToItself(current.protocol)):
+	default:
+		current.add(chains)
+		current.protocol = merged
+	}
+}
+
+// keepsToItself tells whether a protocol's server speaks first in a way that no
+// look at the first bytes survives. istiod: isConflictWithWellKnownPort
+func keepsToItself(p world.Protocol) bool { return p == world.Mongo || p == world.MySQL }
+
+// add appends the chains that take what no earlier one does: the oldest service
+// wins. istiod: mergeTCPFilterChains
+func (e *outboundEntry) add(chains []plan.FilterChain) {
+	for _, chain := range chains {
+		if !slices.ContainsFunc(e.chains, func(known plan.FilterChain) bool { return sameMatch(known.Match, chain.Match) }) {
+			e.chains = append(e.chains, chain)
+		}
+	}
+}
+
+func sameMatch(a, b plan.Match) bool {
+	return a.TransportProtocol == b.TransportProtocol && slices.Equal(a.ApplicationProtocols, b.ApplicationProtocols) &&
+		sameSet(a.ServerNames, b.ServerNames) && sameSet(a.DestinationCIDRs, b.DestinationCIDRs)
+}
+
+// httpChains take plaintext HTTP. A service that is not known to be HTTP has
+// its own routes where it has an address of its own.
+// istiod: buildSidecarOutboundHTTPListenerOpts
+func (b *outboundBuilder) httpChains(s *service, port *world.ServicePort, key bindKey) []plan.FilterChain {
+	routes := fmt.Sprint(port.Port)
+	if key.address != "" {
+		routes = fmt.Sprintf("%s:%d", s.host, port.Port)
+	}
+	return []plan.FilterChain{{
+		Name: key.listenerName(), Match: plan.Match{TransportProtocol: "raw_buffer", ApplicationProtocols: plainHTTPALPN},
+		Routes: routes, Because: "HTTP by its first bytes", Source: port.Source,
+	}}
+}
+
+// listenerName is istiod's, but for pods, whose addresses it has instead of
+// their names. pilot/pkg/networking/core/listener_address.go getListenerName
+func (k bindKey) listenerName() string {
+	address := k.address
+	if address == "" {
+		address = "0.0.0.0"
+	}
+	return fmt.Sprintf("%s_%d", address, k.port)
+}
+
+// passthroughChain is the default_filter_chain of outbound listeners.
+// istiod: pilot/pkg/networking/util/util.go PassthroughFilterChain
+const passthroughChain = "PassthroughFilterChain"
+
+// listener finishes one. A chain that takes everything becomes the default
+// where there are others; without one, what no chain takes goes where unknown
+// traffic goes. istiod: buildListenerFromEntry
+func (b *outboundBuilder) listener(key bindKey, e *outboundEntry) plan.Listener {
+	l := plan.Listener{
+		Name: key.listenerName(), Ports: []int{key.port}, Address: key.address, Outbound: true, Protocol: "TCP",
+		FilterChains: slices.Clone(e.chains), Source: e.source,
+	}
+	all := -1
+	for i, chain := range l.FilterChains {
+		l.InspectTLS = l.InspectTLS || len(chain.Match.ServerNames) > 0
+		if chain.Routes != "" {
+			l.Protocol = "HTTP"
+		}
+		if matchesAll(chain.Match) {
+			all = i
+		}
+	}
+	switch {
+	case all < 0:
+		to, because := b.elsewhere()
+		l.FilterChains = append(l.FilterChains, plan.FilterChain{Name: passthroughChain, Default: true, TCP: to, Because: because})
+	case len(l.FilterChains) > 1:
+		l.FilterChains[all].Default = true
+	}
+	return l
+}
+
+func matchesAll(m plan.Match) bool {
+	return len(m.ServerNames)+len(m.DestinationCIDRs)+len(m.ApplicationProtocols)+len(m.DestinationPorts) == 0 && m.TransportProtocol == ""
+}
+
+// elsewhere is where traffic goes that no service is known for.
+// istiod: listener_builder.go buildOutboundCatchAllNetworkFiltersOnly
+func (b *outboundBuilder) elsewhere() ([]plan.WeightedCluster, string) {
+	to, because := plan.WeightedCluster{Cluster: passthroughOutbound, Weight: 1}, "outboundTrafficPolicy ALLOW_ANY"
+	switch {
+	case b.scope.registryOnly:
+		to.Cluster, because = blackHole, "outboundTrafficPolicy REGISTRY_ONLY"
+	case b.scope.egressProxy != nil:
+		d := destination{host: b.scope.egressProxy.GetHost(), port: int(b.scope.egressProxy.GetPort().GetNumber()), subset: b.scope.egressProxy.GetSubset()}
+		to.Cluster, because = d.cluster(), "egressProxy of a Sidecar"
+	}
+	to.Source = b.policySource()
+	to.Because = because
+	return []plan.WeightedCluster{to}, because
+}
+
+// policySource is the line that says what becomes of unknown traffic.
+func (b *outboundBuilder) policySource() plan.Source {
+	if s := b.scope.sidecar; s != nil && s.Spec.GetOutboundTrafficPolicy() != nil {
+		return s.At("spec.outboundTrafficPolicy")
+	}
+	return b.w.Mesh.OutboundSource
+}
+
+// outboundPort is where iptables sends what an app sends.
+// istio.io: ops/deployment/application-requirements, "Ports used by Istio"
+const outboundPort = 15001
+
+// catchAll takes what no listener does.
+// istiod: pilot/pkg/networking/core/listener_builder.go buildVirtualOutboundListener
+func (b *outboundBuilder) catchAll() plan.Listener {
+	to, because := b.elsewhere()
+	return plan.Listener{
+		Name: "virtualOutbound", CatchAll: true, Outbound: true, Protocol: "TCP",
+		FilterChains: []plan.FilterChain{
+			{
+				Name: "virtualOutbound-blackhole", Match: plan.Match{DestinationPorts: []int{outboundPort}},
+				TCP: []plan.WeightedCluster{{Cluster: blackHole, Weight: 1}}, Because: fmt.Sprintf("port %d is the proxy's own", outboundPort),
+			},
+			{Name: "virtualOutbound-catchall-tcp", TCP: to, Because: because, Source: to[0].Source},
+		},
+		Source: to[0].Source,
+	}
 }

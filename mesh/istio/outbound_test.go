@@ -23,37 +23,223 @@ func hostNamed(t *testing.T, n *plan.Node, config, name string) *plan.VirtualHos
 	return nil
 }
 
+// serviceDoc is a Service in flow style.
+func serviceDoc(namespace, name, spec string) string {
+	return "---\napiVersion: v1\nkind: Service\nmetadata: {name: " + name + ", namespace: " + namespace + "}\nspec: {" + spec + "}\n"
+}
+
+func entryDoc(namespace, name, spec string) string {
+	return "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: " + name + ", namespace: " + namespace + "}\nspec: {" + spec + "}\n"
+}
+
+func ruleDoc(namespace, name, spec string) string {
+	return "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: " + name + ", namespace: " + namespace + "}\nspec: {" + spec + "}\n"
+}
+
+func sidecarDoc(namespace, name, spec string) string {
+	return "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: " + name + ", namespace: " + namespace + "}\nspec: {" + spec + "}\n"
+}
+
+// outboundServices are Services with ports of every kind.
+var outboundServices = serviceDoc("data", "db", "clusterIP: 10.0.0.1, selector: {app: db}, ports: [{name: tcp, port: 5432}, {name: http-admin, port: 80}, {name: sniffed, port: 9000}, {name: https, port: 443}, {name: mysql, port: 3306}]") +
+	serviceDoc("data", "cache", "clusterIP: 10.0.0.2, selector: {app: cache}, ports: [{name: tcp, port: 5432}, {name: sniffed, port: 9000}]")
+
+// istiod: pilot/pkg/networking/core/listener_test.go, sidecar_simulation_test.go
 func TestOutbound(t *testing.T) {
-	const more = `---
-apiVersion: v1
-kind: Service
-metadata: {name: db, namespace: data}
-spec: {selector: {app: db}, ports: [{name: tcp, port: 5432}, {name: http-admin, port: 80}, {name: sniffed, port: 9000}]}
-`
-	n := node(t, compile(t, more), "sidecar/shop/web-0")
-	var ports []int
-	for _, l := range n.Listeners {
-		if l.Outbound {
-			ports = append(ports, l.Ports...)
-			assert.NotNil(t, n.RouteConfig(l.FilterChains[0].Routes))
-		}
+	const db, cache = "db.data.svc.cluster.local", "cache.data.svc.cluster.local"
+	n := node(t, compile(t, outboundServices), "sidecar/shop/web-0")
+	for name, test := range map[string]struct {
+		call
+		want choice
+	}{
+		"HTTP": {call{address: "10.0.0.1", port: 80, host: "db.data"},
+			choice{"0.0.0.0_80", "0.0.0.0_80", db + ":80", "default", "outbound|80||" + db}},
+		"HTTP, whatever the address": {call{address: "10.9.9.9", port: 80, host: "db.data.svc:8888"},
+			choice{"0.0.0.0_80", "0.0.0.0_80", db + ":80", "default", "outbound|80||" + db}},
+		"HTTP by address": {call{address: "10.0.0.1", port: 80, host: "10.0.0.1"},
+			choice{"0.0.0.0_80", "0.0.0.0_80", db + ":80", "default", "outbound|80||" + db}},
+		"an absolute name": {call{address: "10.0.0.1", port: 80, host: db + "."},
+			choice{"0.0.0.0_80", "0.0.0.0_80", db + ":80", "default", "outbound|80||" + db}},
+		"a short name of another namespace": {call{address: "10.0.0.1", port: 80, host: "db"},
+			choice{"0.0.0.0_80", "0.0.0.0_80", "allow_any", "allow_any", "PassthroughCluster"}},
+		"a short name of its own": {call{address: "10.9.9.9", port: 80, host: "plain"},
+			choice{"0.0.0.0_80", "0.0.0.0_80", "plain.shop.svc.cluster.local:80", "default", "outbound|80||plain.shop.svc.cluster.local"}},
+		"an unknown name": {call{address: "10.9.9.9", port: 80, host: "example.com"},
+			choice{"0.0.0.0_80", "0.0.0.0_80", "allow_any", "allow_any", "PassthroughCluster"}},
+		"no HTTP on an HTTP port": {call{address: "10.0.0.1", port: 80},
+			choice{"0.0.0.0_80", "PassthroughFilterChain", "", "", "PassthroughCluster"}},
+		"TLS on an HTTP port": {call{address: "10.0.0.1", port: 80, tls: true, sni: "db.data"},
+			choice{"0.0.0.0_80", "PassthroughFilterChain", "", "", "PassthroughCluster"}},
+		"TCP": {call{address: "10.0.0.1", port: 5432},
+			choice{"10.0.0.1_5432", "10.0.0.1_5432", "", "", "outbound|5432||" + db}},
+		"TCP of another service": {call{address: "10.0.0.2", port: 5432},
+			choice{"10.0.0.2_5432", "10.0.0.2_5432", "", "", "outbound|5432||" + cache}},
+		"HTTP on a TCP port": {call{address: "10.0.0.1", port: 5432, host: "db.data"},
+			choice{"10.0.0.1_5432", "10.0.0.1_5432", "", "", "outbound|5432||" + db}},
+		"TCP to another address": {call{address: "10.9.9.9", port: 5432},
+			choice{"virtualOutbound", "virtualOutbound-catchall-tcp", "", "", "PassthroughCluster"}},
+		"TLS": {call{address: "10.0.0.1", port: 443, tls: true, sni: "whatever"},
+			choice{"10.0.0.1_443", "10.0.0.1_443", "", "", "outbound|443||" + db}},
+		"HTTP by its first bytes": {call{address: "10.0.0.1", port: 9000, host: "whatever"},
+			choice{"10.0.0.1_9000", "10.0.0.1_9000", db + ":9000", "default", "outbound|9000||" + db}},
+		"of another service": {call{address: "10.0.0.2", port: 9000, host: "db.data"},
+			choice{"10.0.0.2_9000", "10.0.0.2_9000", cache + ":9000", "default", "outbound|9000||" + cache}},
+		"other bytes": {call{address: "10.0.0.1", port: 9000},
+			choice{"10.0.0.1_9000", "10.0.0.1_9000", "", "", "outbound|9000||" + db}},
+		"an unknown port": {call{address: "10.0.0.1", port: 7},
+			choice{"virtualOutbound", "virtualOutbound-catchall-tcp", "", "", "PassthroughCluster"}},
+		"the proxy's own port": {call{address: "10.0.0.1", port: 15001},
+			choice{"virtualOutbound", "virtualOutbound-blackhole", "", "", "BlackHoleCluster"}},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Equal(t, test.want, ask(t, n, test.call)) })
 	}
-	assert.Equal(t, []int{80, 9000, 15021}, ports, "HTTP and unnamed ports, each once")
 
-	same := hostNamed(t, n, "80", "web.shop.svc.cluster.local:80")
-	require.NotNil(t, same)
-	assert.Equal(t, []string{"web.shop.svc.cluster.local", "web.shop.svc", "web.shop", "web"}, same.Domains)
-	assert.Equal(t, "default", same.Routes[0].Name)
-	assert.Equal(t, "outbound|80||web.shop.svc.cluster.local", same.Routes[0].Forward[0].Cluster)
-	assert.Equal(t, 2, same.Routes[0].Retry.Attempts)
-	other := hostNamed(t, n, "80", "db.data.svc.cluster.local:80")
-	require.NotNil(t, other)
-	assert.Equal(t, []string{"db.data.svc.cluster.local", "db.data.svc", "db.data"}, other.Domains, "the short name is of its own namespace")
+	t.Run("domains", func(t *testing.T) {
+		same := hostNamed(t, n, "80", "web.shop.svc.cluster.local:80")
+		require.NotNil(t, same)
+		assert.Equal(t, []string{"web.shop.svc.cluster.local", "web.shop.svc.cluster.local.", "web", "web.shop.svc", "web.shop"}, same.Domains[:5])
+		assert.Equal(t, 2, same.Routes[0].Retry.Attempts)
+		other := hostNamed(t, n, "80", db+":80")
+		require.NotNil(t, other)
+		assert.Equal(t, []string{db, db + ".", "db.data", "db.data.svc", "10.0.0.1"}, other.Domains, "the short name is of its own namespace")
+	})
+	t.Run("clusters", func(t *testing.T) {
+		assert.Equal(t, "downstream", n.Cluster("outbound|9000||"+db).Protocol, "as the client did")
+		assert.True(t, n.Cluster("PassthroughCluster").OriginalDestination)
+		assert.Empty(t, n.Cluster("BlackHoleCluster").Endpoints)
+		web := n.Cluster("outbound|80||web.shop.svc.cluster.local")
+		require.Len(t, web.Endpoints, 1)
+		assert.NotNil(t, web.Endpoints[0].TLS)
+		assert.Nil(t, n.Cluster("outbound|80||plain.shop.svc.cluster.local").Endpoints[0].TLS)
+	})
+}
 
-	assert.NotNil(t, n.Cluster("outbound|5432||db.data.svc.cluster.local"), "every port has a cluster")
-	require.Len(t, n.Cluster("outbound|80||web.shop.svc.cluster.local").Endpoints, 1)
-	assert.NotNil(t, n.Cluster("outbound|80||web.shop.svc.cluster.local").Endpoints[0].TLS)
-	assert.Nil(t, n.Cluster("outbound|80||plain.shop.svc.cluster.local").Endpoints[0].TLS)
+// Services without an address of their own share listeners; where HTTP and TCP
+// meet there the first bytes decide, and the oldest TCP service wins.
+// istiod: pilot/pkg/networking/core/listener_test.go TestOutboundListenerConflict
+func TestOutboundConflicts(t *testing.T) {
+	entry := func(name, port string) string {
+		return entryDoc("shop", name, "hosts: ["+name+".example.com], resolution: DNS, ports: [{number: 8000, name: p, protocol: "+port+"}]")
+	}
+	cluster := func(name string) string { return "outbound|8000||" + name + ".example.com" }
+	const passthrough = "PassthroughCluster"
+	for name, test := range map[string]struct {
+		documents     string
+		http, raw     string // clusters of plaintext HTTP to a.example.com, and of other bytes
+		tls           string // of TLS for b.example.com
+		wantInspector bool
+	}{
+		"HTTP and HTTP":      {entry("a", "HTTP") + entry("b", "HTTP"), cluster("a"), passthrough, passthrough, false},
+		"HTTP, then TCP":     {entry("a", "HTTP") + entry("b", "TCP"), cluster("a"), cluster("b"), cluster("b"), false},
+		"TCP, then HTTP":     {entry("b", "TCP") + entry("a", "HTTP"), cluster("a"), cluster("b"), cluster("b"), false},
+		"TCP and TCP":        {entry("a", "TCP") + entry("b", "TCP"), cluster("a"), cluster("a"), cluster("a"), false},
+		"HTTP and TLS":       {entry("a", "HTTP") + entry("b", "TLS"), cluster("a"), passthrough, cluster("b"), true},
+		"TLS and TLS":        {entry("a", "TLS") + entry("b", "TLS"), passthrough, passthrough, cluster("b"), true},
+		"HTTP and sniffed":   {entry("a", "HTTP") + entry("b", "what"), cluster("a"), passthrough, passthrough, false},
+		"sniffed, then TCP":  {entry("a", "what") + entry("b", "TCP"), cluster("a"), cluster("a"), cluster("a"), false},
+		"TCP, then sniffed":  {entry("b", "TCP") + entry("a", "what"), cluster("a"), cluster("b"), cluster("b"), false},
+		"MySQL, then HTTP":   {entry("b", "MySQL") + entry("a", "HTTP"), cluster("b"), cluster("b"), cluster("b"), false},
+		"HTTP, then MySQL":   {entry("a", "HTTP") + entry("b", "MySQL"), cluster("a"), passthrough, passthrough, false},
+		"MySQL and MySQL":    {entry("b", "MySQL") + entry("a", "MySQL"), cluster("b"), cluster("b"), cluster("b"), false},
+		"UDP is not for it":  {entry("a", "HTTP") + entry("b", "UDP"), cluster("a"), passthrough, passthrough, false},
+		"TLS, then all else": {entry("b", "TLS") + entry("a", "TCP"), cluster("a"), cluster("a"), cluster("b"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := Compile(build(t, test.documents))
+			n := node(t, r, "sidecar/shop/web-0")
+			to := call{address: "1.2.3.4", port: 8000}
+			raw, http, tls := to, to, to
+			http.host, tls.tls, tls.sni = "a.example.com", true, "b.example.com"
+			assert.Equal(t, test.http, ask(t, n, http).cluster, "HTTP")
+			assert.Equal(t, test.raw, ask(t, n, raw).cluster, "other bytes")
+			assert.Equal(t, test.tls, ask(t, n, tls).cluster, "TLS")
+			assert.Equal(t, test.wantInspector, outboundListener(n, to).InspectTLS)
+		})
+	}
+}
+
+// A headless Service leads to the pod that the app chose: HTTP by its name, TCP
+// by a listener for each pod, but for the pod itself.
+// istiod: pilot/pkg/networking/core/sidecar_simulation_test.go TestHeadlessServices
+func TestHeadless(t *testing.T) {
+	const host = "web.shop.svc.cluster.local"
+	headless := serviceDoc("shop", "web", "clusterIP: None, selector: {app: web}, ports: [{name: http, port: 80}, {name: tcp, port: 5432}, {name: sniffed, port: 9000}]")
+	unmeshed := deploymentDoc("shop", "old", "app: web", "old", app("{containerPort: 8080}"))
+	n := node(t, Compile(build(t, headless+unmeshed)), "sidecar/shop/web-0")
+	assert.Equal(t, choice{"0.0.0.0_80", "0.0.0.0_80", host + ":80", "default", "outbound|80||" + host}, ask(t, n, call{address: "shop/old-0", port: 80, host: "old-0.web.shop"}))
+	assert.Equal(t, choice{"shop/old-0_5432", "shop/old-0_5432", "", "", "outbound|5432||" + host}, ask(t, n, call{address: "shop/old-0", port: 5432}))
+	assert.Equal(t, "outbound|9000||"+host, ask(t, n, call{address: "shop/old-0", port: 9000, host: "web"}).cluster)
+	assert.Equal(t, "virtualOutbound", ask(t, n, call{address: "shop/web-0", port: 5432}).listener, "itself")
+	cluster := n.Cluster("outbound|80||" + host)
+	assert.True(t, cluster.OriginalDestination)
+	assert.Empty(t, cluster.Endpoints)
+	assert.Nil(t, cluster.TLS, "one pod without a sidecar, and none gets mTLS")
+
+	alone := node(t, Compile(build(t, headless)), "sidecar/shop/web-0").Cluster("outbound|80||" + host)
+	require.NotNil(t, alone.TLS)
+	assert.Equal(t, "outbound_.80_._."+host, alone.TLS.ServerName)
+
+	gateway := gatewayDoc("shop", "gw", httpServer("http", 80, `"*"`)) + virtualServiceDoc("v", "[a.com]", "[gw]", "{route: [{destination: {host: web, port: {number: 80}}}]}")
+	c := edge(t, Compile(build(t, headless+unmeshed+gateway))).Cluster("outbound|80||" + host)
+	assert.False(t, c.OriginalDestination, "a gateway has no original destination")
+	assert.Len(t, c.Endpoints, 2)
+}
+
+// An ExternalName is another name of what it leads to.
+// istiod: pilot/pkg/networking/core/serviceentry_simulation_test.go, "ExternalName"
+func TestExternalName(t *testing.T) {
+	documents := serviceDoc("shop", "other", "type: ExternalName, externalName: web.shop.svc.cluster.local") +
+		serviceDoc("shop", "outside", "type: ExternalName, externalName: example.com")
+	n := node(t, compile(t, documents), "sidecar/shop/web-0")
+	for _, host := range []string{"other", "other.shop", "other.shop.svc.cluster.local", "web"} {
+		assert.Equal(t, "outbound|80||web.shop.svc.cluster.local", ask(t, n, call{address: "1.2.3.4", port: 80, host: host}).cluster, host)
+	}
+	assert.Equal(t, "allow_any", ask(t, n, call{address: "1.2.3.4", port: 80, host: "outside"}).host, "it leads to nothing that istiod knows")
+	assert.Nil(t, n.Cluster("outbound|80||other.shop.svc.cluster.local"))
+
+	routed := virtualServiceDoc("v", "[plain]", "[mesh]", "{route: [{destination: {host: other, port: {number: 80}}}]}")
+	n = node(t, Compile(build(t, documents+routed)), "sidecar/shop/web-0")
+	assert.Equal(t, "outbound|80||other.shop.svc.cluster.local", ask(t, n, call{address: "1.2.3.4", port: 80, host: "plain"}).cluster, "istiod looks among the services of the port, and the name has none")
+}
+
+// What no service is known for goes where it wants to, or nowhere.
+// istiod: pilot/pkg/networking/core/sidecar_simulation_test.go TestPassthroughTraffic
+func TestOutboundTrafficPolicy(t *testing.T) {
+	for name, test := range map[string]struct {
+		documents string
+		mesh      bool // REGISTRY_ONLY of the mesh
+		closed    bool
+	}{
+		"default":                    {"", false, false},
+		"of the mesh":                {"", true, true},
+		"a Sidecar opens":            {sidecarDoc("shop", "default", "outboundTrafficPolicy: {mode: ALLOW_ANY}"), true, false},
+		"a Sidecar closes":           {sidecarDoc("shop", "default", "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"), false, true},
+		"a Sidecar without it":       {sidecarDoc("shop", "default", `egress: [{hosts: ["*/*"]}]`), true, true},
+		"the root namespace's":       {sidecarDoc("istio-system", "default", "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"), false, true},
+		"its own before the root's":  {sidecarDoc("istio-system", "default", "outboundTrafficPolicy: {mode: REGISTRY_ONLY}") + sidecarDoc("shop", "default", ""), false, false},
+		"another namespace's":        {sidecarDoc("data", "default", "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"), false, false},
+		"for other pods":             {sidecarDoc("shop", "other", "workloadSelector: {labels: {app: plain}}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}"), false, false},
+		"for the pod, and the rest":  {sidecarDoc("shop", "all", "") + sidecarDoc("shop", "web", "workloadSelector: {labels: {app: web}}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}"), false, true},
+		"a selector in the root one": {sidecarDoc("istio-system", "web", "workloadSelector: {labels: {app: web}}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}"), false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := build(t, test.documents)
+			w.Mesh.RegistryOnly = test.mesh
+			n := node(t, Compile(w), "sidecar/shop/web-0")
+			raw, http := ask(t, n, call{address: "1.2.3.4", port: 7}), ask(t, n, call{address: "1.2.3.4", port: 80, host: "example.com"})
+			onHTTP := ask(t, n, call{address: "1.2.3.4", port: 80, tls: true, sni: "example.com"})
+			if test.closed {
+				assert.Equal(t, "BlackHoleCluster", raw.cluster)
+				assert.Equal(t, "BlackHoleCluster", onHTTP.cluster)
+				assert.Equal(t, choice{"0.0.0.0_80", "0.0.0.0_80", "block_all", "block_all", ""}, http)
+				assert.Equal(t, 502, hostNamed(t, n, "80", "block_all").Routes[0].Response.Status)
+			} else {
+				assert.Equal(t, "PassthroughCluster", raw.cluster)
+				assert.Equal(t, "PassthroughCluster", onHTTP.cluster)
+				assert.Equal(t, choice{"0.0.0.0_80", "0.0.0.0_80", "allow_any", "allow_any", "PassthroughCluster"}, http)
+			}
+		})
+	}
 }
 
 func TestMeshVirtualServices(t *testing.T) {

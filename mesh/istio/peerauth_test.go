@@ -104,8 +104,8 @@ func TestAutoMTLS(t *testing.T) {
 				Certificate: "workload", Trust: "mesh",
 				ServerName:      "outbound_.80_._.web.shop.svc.cluster.local",
 				SubjectAltNames: []string{"spiffe://cluster.local/ns/shop/sa/old", "spiffe://cluster.local/ns/shop/sa/web"},
-				ALPN:            []string{"istio-http/1.1", "istio", "http/1.1"},
-				TLSParameters:   plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3"},
+				ALPN:            []string{"istio-peer-exchange", "istio"}, IstioALPN: true,
+				TLSParameters: plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3"},
 			}, e.TLS)
 		}
 	})
@@ -115,20 +115,6 @@ func TestAutoMTLS(t *testing.T) {
 		c := edge(t, compile(t, route+grpc)).Cluster(cluster)
 		assert.Equal(t, "h2", c.Protocol)
 		require.Len(t, c.Endpoints, 1)
-		assert.Equal(t, []string{"istio-h2", "istio", "h2"}, c.Endpoints[0].TLS.ALPN)
+		assert.Equal(t, []string{"istio-peer-exchange", "istio", "h2"}, c.Endpoints[0].TLS.ALPN)
 	})
-}
-
-// A sidecar dials a headless Service one way for all of its pods.
-func TestHeadless(t *testing.T) {
-	const headless = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {clusterIP: None, selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}\n"
-	unmeshed := deploymentDoc("shop", "old", "app: web", "old", app("{containerPort: 8080}"))
-	mutual := func(documents string) (out []bool) {
-		for _, e := range node(t, compile(t, documents), "sidecar/shop/web-0").Cluster("outbound|80||web.shop.svc.cluster.local").Endpoints {
-			out = append(out, e.TLS != nil)
-		}
-		return out
-	}
-	assert.Equal(t, []bool{true}, mutual(headless))
-	assert.Equal(t, []bool{false, false}, mutual(headless+unmeshed))
 }

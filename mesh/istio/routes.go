@@ -167,7 +167,7 @@ func (c *compiler) forward(v *virtualService, rule *networking.HTTPRoute, path s
 		if weight == 0 {
 			continue
 		}
-		d := c.destination(v, route.GetDestination(), port)
+		d := clusters.httpDestination(v, route.GetDestination(), port)
 		clusters.add(d)
 		because := fmt.Sprintf("destination %s port %d", route.GetDestination().GetHost(), d.port)
 		if len(rule.GetRoute()) > 1 {

@@ -31,7 +31,30 @@ var supported = map[protoreflect.FullName][]string{
 	"istio.networking.v1alpha3.HTTPMatchRequest":     {"name", "uri"},
 	"istio.networking.v1alpha3.HTTPRouteDestination": {"destination", "weight"},
 	"istio.networking.v1alpha3.Destination":          {"host", "port"},
-	"istio.security.v1beta1.PeerAuthentication":      {"selector", "mtls", "portLevelMtls"},
+	"istio.networking.v1alpha3.DestinationRule":      {"host", "trafficPolicy", "subsets", "exportTo", "workloadSelector"},
+	"istio.networking.v1alpha3.TrafficPolicy":        {"loadBalancer", "connectionPool", "tls", "portLevelSettings"},
+	"istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy": {
+		"port", "loadBalancer", "connectionPool", "tls",
+	},
+	"istio.networking.v1alpha3.Subset":               {"name", "labels", "trafficPolicy"},
+	"istio.networking.v1alpha3.LoadBalancerSettings": {"simple"},
+	"istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings": {
+		"maxConnections", "connectTimeout", "idleTimeout", "tcpKeepalive",
+	},
+	"istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings": {
+		"http1MaxPendingRequests", "http2MaxRequests", "maxRequestsPerConnection", "idleTimeout", "h2UpgradePolicy", "useClientProtocol",
+	},
+	"istio.networking.v1alpha3.ClientTLSSettings": {
+		"mode", "clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames", "sni", "insecureSkipVerify",
+	},
+	"istio.networking.v1alpha3.ServiceEntry": {
+		"hosts", "addresses", "ports", "location", "resolution", "endpoints", "workloadSelector", "exportTo", "subjectAltNames",
+	},
+	"istio.networking.v1alpha3.WorkloadEntry":         {"address", "ports", "labels", "serviceAccount", "weight", "locality"},
+	"istio.networking.v1alpha3.Sidecar":               {"workloadSelector", "egress", "outboundTrafficPolicy"},
+	"istio.networking.v1alpha3.IstioEgressListener":   {"port", "hosts"},
+	"istio.networking.v1alpha3.OutboundTrafficPolicy": {"mode", "egressProxy"},
+	"istio.security.v1beta1.PeerAuthentication":       {"selector", "mtls", "portLevelMtls"},
 }
 
 // insteadOf says what to write instead of a field that is not supported.
@@ -119,14 +142,35 @@ func (c *compiler) onlySupportedMode(o *manifest.Object, path string, tls *netwo
 	}
 }
 
-// onlySupportedDestinations refuses destinations that hoplab has no cluster for.
-func (c *compiler) onlySupportedDestinations(v world.Typed[*networking.VirtualService]) {
-	for i, rule := range v.Spec.GetHttp() {
-		for j, route := range rule.GetRoute() {
-			host := expand(route.GetDestination().GetHost(), v.Namespace)
-			if s := c.services[host]; s != nil && s.Type == "ExternalName" {
-				c.notSupported(v.Object, fmt.Sprintf("spec.http[%d].route[%d].destination.host", i, j), "a destination of type ExternalName", "")
+// onlySupportedEntry refuses what hoplab does not take of a ServiceEntry.
+func (c *compiler) onlySupportedEntry(e world.Typed[*networking.ServiceEntry]) {
+	if e.Spec.GetResolution() == networking.ServiceEntry_DYNAMIC_DNS {
+		c.notSupported(e.Object, "spec.resolution", "resolution DYNAMIC_DNS", "DNS, with the names spelt out")
+	}
+	if e.Spec.GetResolution() == networking.ServiceEntry_NONE {
+		for i, p := range e.Spec.GetPorts() {
+			if p.GetTargetPort() != 0 && p.GetTargetPort() != p.GetNumber() {
+				c.notSupported(e.Object, fmt.Sprintf("spec.ports[%d].targetPort", i), "targetPort with resolution NONE", "resolution: DNS")
 			}
+		}
+	}
+	for i, w := range e.Spec.GetEndpoints() {
+		if strings.HasPrefix(w.GetAddress(), "unix://") {
+			c.notSupported(e.Object, fmt.Sprintf("spec.endpoints[%d].address", i), "a Unix domain socket", "an IP address, or a name")
+		}
+	}
+}
+
+// onlySupportedSidecar refuses what hoplab does not take of a Sidecar.
+func (c *compiler) onlySupportedSidecar(s world.Typed[*networking.Sidecar]) {
+	switch s.Spec.GetOutboundTrafficPolicy().GetMode() {
+	case networking.OutboundTrafficPolicy_REGISTRY_ONLY, networking.OutboundTrafficPolicy_ALLOW_ANY:
+	default:
+		c.notSupported(s.Object, "spec.outboundTrafficPolicy.mode", "mode "+s.Spec.GetOutboundTrafficPolicy().GetMode().String(), "ALLOW_ANY, or REGISTRY_ONLY")
+	}
+	for i, e := range s.Spec.GetEgress() {
+		if strings.EqualFold(e.GetPort().GetProtocol(), "HTTP_PROXY") {
+			c.notSupported(s.Object, fmt.Sprintf("spec.egress[%d].port.protocol", i), "protocol HTTP_PROXY", "protocol: HTTP")
 		}
 	}
 }

@@ -181,12 +181,6 @@ func TestRefusedVirtualService(t *testing.T) {
 	}
 }
 
-func TestExternalNameIsRefused(t *testing.T) {
-	external := "---\napiVersion: v1\nkind: Service\nmetadata: {name: ext, namespace: shop}\nspec: {type: ExternalName, externalName: example.com, ports: [{name: http, port: 80}]}\n"
-	r := Compile(build(t, virtualServiceDoc("v", "[a.com]", "[mesh]", "{route: [{destination: {host: ext}}]}")+external))
-	assert.Equal(t, []string{"spec.http[0].route[0].destination.host: a destination of type ExternalName is not supported yet"}, refusals(r))
-}
-
 // istiod: pkg/config/validation/validation_test.go TestValidatePeerAuthentication
 func TestRefusedPeerAuthentication(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -85,6 +85,10 @@ func Build(objects []*manifest.Object, o Options) (*World, []plan.Diagnostic) {
 	b.operators()
 	b.namespaces()
 	b.scenario()
+	b.ages = make(map[*manifest.Object]int, len(b.objects))
+	for i, o := range b.objects {
+		b.ages[o] = i
+	}
 	b.services()
 	b.pods()
 	b.secrets()

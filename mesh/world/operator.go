@@ -37,6 +37,7 @@ func (b *builder) operators() {
 		}
 		if m.OutboundTrafficPolicy.Mode != "" {
 			b.Mesh.RegistryOnly = m.OutboundTrafficPolicy.Mode == "REGISTRY_ONLY"
+			b.Mesh.OutboundSource = o.At("spec.meshConfig.outboundTrafficPolicy.mode")
 		}
 		b.Mesh.TrustDomainAliases = append(b.Mesh.TrustDomainAliases, m.TrustDomainAliases...)
 		if m.AccessLogFormat != "" {

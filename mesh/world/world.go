@@ -52,6 +52,16 @@ type World struct {
 
 	ACM         []plan.ACMRequest // what ACM holds
 	Authorities []plan.Authority
+
+	ages map[*manifest.Object]int
+}
+
+// Age orders objects, the oldest first. What was made up is the youngest.
+func (w *World) Age(o *manifest.Object) int {
+	if age, ok := w.ages[o]; ok {
+		return age
+	}
+	return len(w.ages)
 }
 
 // Typed is an object and its value.
@@ -68,6 +78,7 @@ type Mesh struct {
 	NumTrustedProxies  int
 	AutoMTLS           bool // default true
 	RegistryOnly       bool // outboundTrafficPolicy REGISTRY_ONLY; default ALLOW_ANY
+	OutboundSource     plan.Source
 	Source             plan.Source
 }
 

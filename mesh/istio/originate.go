@@ -1,0 +1,75 @@
+package istio
+
+import (
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"hoplab.dev/plan"
+)
+
+// originate is how an Envoy dials servers with TLS of their own, SIMPLE or
+// MUTUAL; nil where it does not: a sidecar heeds no credentialName in a rule
+// that is not for certain pods, and sends plaintext.
+// istiod: pilot/pkg/networking/core/cluster_tls.go constructUpstreamTLS
+func (cs *clusterSet) originate(s *service, r *rule, policy clusterPolicy, protocol string) *plan.ClientTLS {
+	tls := policy.tls
+	credential := tls.GetCredentialName()
+	if credential != "" && !strings.HasPrefix(credential, configMapReference) && cs.kind == plan.Sidecar && !r.selecting {
+		return nil
+	}
+	// Without a name to ask for it is the request's Host, which the certificate
+	// must then be valid for. istiod: setAutoSniAndAutoSanValidation
+	out := &plan.ClientTLS{
+		ServerName: tls.GetSni(), ServerNameFromHost: tls.GetSni() == "",
+		SubjectAltNames: tls.GetSubjectAltNames(), TLSParameters: clientParameters,
+	}
+	if protocol == "h2" {
+		out.ALPN = []string{"h2"}
+	}
+	if tls.GetMode() == networking.ClientTLSSettings_MUTUAL {
+		out.Certificate = cs.clientCertificate(policy)
+	}
+	if tls.GetInsecureSkipVerify().GetValue() {
+		out.SubjectAltNames, out.Why = nil, "insecureSkipVerify"
+		return out
+	}
+	out.VerifyHost = out.ServerNameFromHost && len(out.SubjectAltNames) == 0
+	if s.entry != nil && len(out.SubjectAltNames) == 0 {
+		out.SubjectAltNames = cs.c.identities(s)
+	}
+	out.Trust = cs.serverTrust(policy)
+	return out
+}
+
+// configMapReference begins a credentialName that everybody may read.
+// istiod: pilot/pkg/model/credentials/resource.go KubernetesConfigMapTypeURI
+const configMapReference = "configmap://"
+
+// systemTrust are file names of the operating system's trust store. It holds
+// the public authorities, for which hoplab has the ACM-like one alone.
+func isSystemTrust(file string) bool {
+	return file == "" || file == "system" || strings.HasPrefix(file, "/etc/ssl/certs/") || file == "/etc/ssl/cert.pem" ||
+		strings.HasPrefix(file, "/etc/pki/tls/") || strings.HasPrefix(file, "/etc/pki/ca-trust/")
+}
+
+// serverTrust is the bundle that a server's certificate is checked against.
+func (cs *clusterSet) serverTrust(policy clusterPolicy) string {
+	tls := policy.tls
+	switch {
+	case tls.GetCredentialName() != "":
+		return plan.SecretTrust(cs.client.Namespace, tls.GetCredentialName()+"-cacert")
+	case isSystemTrust(tls.GetCaCertificates()):
+		return plan.ACMTrust
+	}
+	return plan.SecretTrust(cs.client.Namespace, "file:"+tls.GetCaCertificates())
+}
+
+// clientCertificate is what the Envoy presents.
+func (cs *clusterSet) clientCertificate(policy clusterPolicy) string {
+	tls := policy.tls
+	if tls.GetCredentialName() != "" {
+		return plan.SecretCertificate(cs.client.Namespace, tls.GetCredentialName())
+	}
+	return plan.SecretCertificate(cs.client.Namespace, "file:"+tls.GetClientCertificate())
+}

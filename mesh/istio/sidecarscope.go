@@ -1,0 +1,480 @@
+package istio
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"hoplab.dev/mesh/world"
+)
+
+// scope is what the proxies of a namespace see: all that is exported to it, or
+// what a Sidecar lets through.
+// istiod: pilot/pkg/model/sidecar.go SidecarScope
+type scope struct {
+	namespace string
+	sidecar   *world.Typed[*networking.Sidecar] // nil: the default
+
+	egress   []*egressListener
+	services []*service // of all egress listeners, and what their VirtualServices lead to; one per host
+	byHost   map[string]*service
+	rules    map[string][]*rule // by the service's host
+
+	registryOnly bool                    // what is not known is not let out
+	egressProxy  *networking.Destination // nil: what is not known goes where it wants to
+}
+
+// egressListener is what one entry of a Sidecar's egress lets through.
+// istiod: IstioEgressListenerWrapper
+type egressListener struct {
+	port            *networking.SidecarPort // nil: any
+	services        []*service
+	virtualServices []*virtualService // of the mesh, in order of precedence
+	// wildcards say for a service which VirtualService has the host that fits it
+	// best.
+	wildcards map[string]*virtualService
+}
+
+// scopeKey tells scopes apart.
+type scopeKey struct {
+	namespace string
+	sidecar   *networking.Sidecar
+	gateway   bool
+}
+
+// gatewayScope is what the gateways of a namespace see; no Sidecar applies.
+// istiod: DefaultSidecarScopeForGateway
+func (c *compiler) gatewayScope(namespace string) *scope {
+	return c.scopeOf(scopeKey{namespace: namespace, gateway: true}, nil)
+}
+
+// sidecarScope finds a pod's: the oldest Sidecar of its namespace that selects it,
+// else the oldest without a selector, else the one of the root namespace.
+// istiod: pilot/pkg/model/push_context.go doGetSidecarScope
+func (c *compiler) sidecarScope(pod *world.Pod) *scope {
+	var found *world.Typed[*networking.Sidecar]
+	for _, selecting := range []bool{true, false} {
+		for i := range c.sidecars {
+			s := &c.sidecars[i]
+			selector := s.Spec.GetWorkloadSelector()
+			if found == nil && s.Namespace == pod.Namespace && selecting == (selector != nil) && selects(selector.GetLabels(), pod) {
+				found = s
+			}
+		}
+	}
+	for i := range c.sidecars {
+		s := &c.sidecars[i]
+		if found == nil && s.Namespace == c.w.Mesh.RootNamespace && s.Spec.GetWorkloadSelector() == nil {
+			found = s
+		}
+	}
+	key := scopeKey{namespace: pod.Namespace}
+	if found != nil {
+		key.sidecar = found.Spec
+	}
+	return c.scopeOf(key, found)
+}
+
+func (c *compiler) scopeOf(key scopeKey, sidecar *world.Typed[*networking.Sidecar]) *scope {
+	if s := c.scopes[key]; s != nil {
+		return s
+	}
+	s := &scope{
+		namespace: key.namespace, sidecar: sidecar, byHost: make(map[string]*service), rules: make(map[string][]*rule),
+		registryOnly: c.w.Mesh.RegistryOnly,
+	}
+	c.scopes[key] = s
+	if key.gateway {
+		for _, other := range c.exportedTo(key.namespace) {
+			s.add(other)
+		}
+	} else {
+		var egress []*networking.IstioEgressListener
+		if sidecar != nil {
+			egress = sidecar.Spec.GetEgress()
+		}
+		if len(egress) == 0 {
+			egress = []*networking.IstioEgressListener{{Hosts: []string{"*/*"}}}
+		}
+		for _, e := range egress {
+			s.egress = append(s.egress, c.egressListener(key.namespace, e))
+		}
+		c.importServices(s)
+	}
+	if sidecar != nil && sidecar.Spec.GetOutboundTrafficPolicy() != nil {
+		policy := sidecar.Spec.GetOutboundTrafficPolicy()
+		s.registryOnly = policy.GetMode() == networking.OutboundTrafficPolicy_REGISTRY_ONLY
+		s.egressProxy = policy.GetEgressProxy()
+	}
+	for _, other := range s.services {
+		if rules := c.rulesFor(key.namespace, other); len(rules) > 0 {
+			s.rules[other.host] = rules
+		}
+	}
+	return s
+}
+
+// add puts a service into the scope. Of two with one host the first stays, but
+// a Kubernetes Service takes the place of a ServiceEntry, and further ports of
+// the same one are added.
+// istiod: pilot/pkg/model/sidecar.go appendSidecarServices
+func (s *scope) add(other *service) {
+	known := s.byHost[other.host]
+	i := slices.Index(s.services, known)
+	switch {
+	case known == nil:
+		s.byHost[other.host] = other
+		s.services = append(s.services, other)
+	case known.kube == nil && other.kube != nil:
+		s.byHost[other.host], s.services[i] = other, other
+	case known == other || !mergeable(known, other):
+	default:
+		merged := known.withPorts(known.ports...)
+		for _, p := range other.ports {
+			if known.port(p.Port) == nil {
+				merged.ports = append(slices.Clone(merged.ports), p)
+			}
+		}
+		s.byHost[other.host], s.services[i] = merged, merged
+	}
+}
+
+// mergeable: istiod's canMergeServices.
+func mergeable(a, b *service) bool {
+	return a.namespace == b.namespace && a.resolution == b.resolution && (a.kube == nil) == (b.kube == nil) &&
+		maps.Equal(a.object.Meta.Labels, b.object.Meta.Labels) && maps.Equal(a.selector(), b.selector()) &&
+		sameSet(a.exportTo, b.exportTo)
+}
+
+// selector is the labels by which the service finds its endpoints.
+func (s *service) selector() map[string]string {
+	if s.kube != nil {
+		return s.kube.Selector
+	}
+	return s.entry.Spec.GetWorkloadSelector().GetLabels()
+}
+
+func sameSet(a, b []string) bool {
+	within := func(a, b []string) bool {
+		return !slices.ContainsFunc(a, func(x string) bool { return !slices.Contains(b, x) })
+	}
+	return within(a, b) && within(b, a)
+}
+
+// importedHosts are the hosts of a Sidecar's egress of one namespace, "*" for
+// all. istiod: hostClassification
+type importedHosts struct{ taken, left []string }
+
+// excludes tells whether a host is left out by an entry with "~".
+func (h importedHosts) excludes(host string) bool {
+	return slices.ContainsFunc(h.left, func(l string) bool { return within(host, l) })
+}
+
+// takes tells whether a service is let through.
+func (h importedHosts) takes(host string) bool {
+	return slices.ContainsFunc(h.taken, func(t string) bool { return within(host, t) })
+}
+
+// overlaps tells whether a VirtualService's host is let through: one that is
+// wider than what is asked for is too.
+func (h importedHosts) overlaps(host string) bool {
+	return slices.ContainsFunc(h.taken, func(t string) bool { return t == host || (isWildcard(t) || isWildcard(host)) && overlap(t, host) })
+}
+
+func hostsByNamespace(entries []string, namespace string) map[string]importedHosts {
+	out := make(map[string]importedHosts)
+	for _, entry := range entries {
+		ns, host, slashed := strings.Cut(entry, "/")
+		if !slashed {
+			continue // the webhook has refused it
+		}
+		rest, excluded := strings.CutPrefix(ns, "~")
+		if excluded {
+			ns = rest
+			if ns == "" {
+				ns = "*"
+			}
+		}
+		if ns == "." {
+			ns = namespace
+		}
+		h := out[ns]
+		if excluded {
+			h.left = append(h.left, host)
+		} else {
+			h.taken = append(h.taken, host)
+		}
+		out[ns] = h
+	}
+	return out
+}
+
+// egressListener selects what one entry of a Sidecar's egress lets through.
+// istiod: convertIstioListenerToWrapper
+func (c *compiler) egressListener(namespace string, e *networking.IstioEgressListener) *egressListener {
+	hosts := hostsByNamespace(e.GetHosts(), namespace)
+	out := &egressListener{port: e.GetPort(), virtualServices: c.importedVirtualServices(namespace, hosts)}
+	for _, s := range c.exportedTo(namespace) {
+		if own := hosts[s.namespace]; own.excludes(s.host) || hosts["*"].excludes(s.host) {
+			continue
+		}
+		for _, h := range []importedHosts{hosts[s.namespace], hosts["*"]} {
+			if trimmed := out.trim(s); h.takes(s.host) && trimmed != nil {
+				out.services = append(out.services, trimmed.withAliases(h))
+				break
+			}
+		}
+	}
+	out.services = oneNamespace(out.services, namespace)
+	out.wildcards = wildcardIndex(out.virtualServices, out.services)
+	return out
+}
+
+// trim leaves a service the listener's port alone; nil where it has it not.
+// istiod: serviceMatchingListenerPort
+func (e *egressListener) trim(s *service) *service {
+	if e.port.GetNumber() == 0 {
+		return s
+	}
+	p := s.port(int(e.port.GetNumber()))
+	switch {
+	case p == nil:
+		return nil
+	case len(s.ports) == 1:
+		return s
+	}
+	return s.withPorts(*p)
+}
+
+// withAliases leaves those ExternalNames that are let through as well.
+// istiod: matchingAliasService
+func (s *service) withAliases(h importedHosts) *service {
+	var kept []string
+	for _, a := range s.aliases {
+		if h.takes(a) {
+			kept = append(kept, a)
+		}
+	}
+	if len(kept) == len(s.aliases) {
+		return s
+	}
+	out := *s
+	out.aliases = kept
+	return &out
+}
+
+// oneNamespace keeps of each host the services of one namespace: the own, else
+// that of the first Kubernetes Service, else that of the first.
+// istiod: selectServices, UnifiedSidecarScoping
+func oneNamespace(services []*service, own string) []*service {
+	chosen := make(map[string]*service)
+	for _, s := range services {
+		known := chosen[s.host]
+		switch {
+		case known == nil, s.namespace == own:
+			chosen[s.host] = s
+		case known.kube == nil && s.kube != nil && known.namespace != own:
+			chosen[s.host] = s
+		}
+	}
+	return slices.DeleteFunc(services, func(s *service) bool { return chosen[s.host].namespace != s.namespace })
+}
+
+// importedVirtualServices are those of the mesh that a namespace sees, and that
+// have a host that is let through: its own private ones, then those exported
+// to it by name, then everybody's; oldest first.
+// istiod: pilot/pkg/model/virtualservice.go SelectVirtualServices
+func (c *compiler) importedVirtualServices(namespace string, hosts map[string]importedHosts) []*virtualService {
+	var private, named, all []*virtualService
+	for _, v := range c.virtualServices {
+		exportTo := v.Spec.GetExportTo()
+		if !v.bindsMesh() || !exported(exportTo, v.Namespace, namespace) || !v.imported(hosts) {
+			continue
+		}
+		switch {
+		case public(exportTo):
+			all = append(all, v)
+		case v.Namespace == namespace:
+			private = append(private, v)
+		default:
+			named = append(named, v)
+		}
+	}
+	return slices.Concat(private, named, all)
+}
+
+func (v *virtualService) imported(hosts map[string]importedHosts) bool {
+	own, all := hosts[v.Namespace], hosts["*"]
+	return slices.ContainsFunc(v.hosts, func(h string) bool {
+		return (own.overlaps(h) || all.overlaps(h)) && !own.excludes(h) && !all.excludes(h)
+	})
+}
+
+// wildcardIndex says for each service which VirtualService has the host that
+// fits it best. istiod: computeWildcardHostVirtualServiceIndex
+func wildcardIndex(virtualServices []*virtualService, services []*service) map[string]*virtualService {
+	exact, wild := make(map[string]*virtualService), make(map[string]*virtualService)
+	for _, v := range virtualServices {
+		for _, h := range v.hosts {
+			into := exact
+			if isWildcard(h) {
+				into = wild
+			}
+			if into[h] == nil {
+				into[h] = v
+			}
+		}
+	}
+	out := make(map[string]*virtualService)
+	for _, s := range services {
+		if v, found := mostSpecific(s.host, exact, wild); found {
+			out[s.host] = v
+		}
+	}
+	return out
+}
+
+// mostSpecific finds what fits a host best: its own name, else the longest
+// wildcard. istiod: pilot/pkg/model/config.go MostSpecificHostMatch
+func mostSpecific[V any](host string, exact, wild map[string]V) (V, bool) {
+	suffix, isWild := strings.CutPrefix(host, "*")
+	if isWild {
+		exact = wild
+	}
+	if v, ok := exact[host]; ok {
+		return v, true
+	}
+	best := ""
+	for _, h := range slices.Sorted(maps.Keys(wild)) {
+		if strings.HasSuffix(suffix, h[1:]) && len(h) > len(best) {
+			best = h
+		}
+	}
+	v, ok := wild[best]
+	return v, ok
+}
+
+// importServices gathers the services of all egress listeners, and adds those
+// that their VirtualServices lead to.
+// istiod: pilot/pkg/model/sidecar.go collectImportedServices
+func (c *compiler) importServices(s *scope) {
+	for _, e := range s.egress {
+		for _, other := range e.services {
+			s.add(other)
+		}
+		for _, v := range e.virtualServices {
+			ports := v.destinations(s.namespace)
+			for _, host := range slices.Sorted(maps.Keys(ports)) {
+				other := c.bestVisible(host, s.namespace)
+				if other == nil {
+					continue
+				}
+				if e.port.GetNumber() != 0 {
+					other = e.trim(other)
+				} else {
+					other = withDestinationPorts(other, ports[host])
+				}
+				if other != nil {
+					s.add(other)
+				}
+			}
+		}
+	}
+}
+
+// bestVisible finds a host's service for a namespace: its own, else a
+// Kubernetes Service, else the oldest that it sees.
+// istiod: collectImportedServices, pickBestVisibleNamespace
+func (c *compiler) bestVisible(host, namespace string) *service {
+	var own, kube, oldest *service
+	for _, s := range c.registry {
+		if s.host != host {
+			continue
+		}
+		if s.namespace == namespace && (own == nil || own.kube == nil && s.kube != nil) {
+			own = s
+		}
+		if !s.visibleIn(namespace) {
+			continue
+		}
+		if kube == nil && s.kube != nil {
+			kube = s
+		}
+		if oldest == nil {
+			oldest = s
+		}
+	}
+	for _, s := range []*service{own, kube, oldest} {
+		if s != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+// withDestinationPorts leaves the ports that a VirtualService leads to; nil
+// where it has none of them. istiod: serviceMatchingVirtualServicePorts
+func withDestinationPorts(s *service, ports []int) *service {
+	if slices.Contains(ports, 0) {
+		return s
+	}
+	var kept []world.ServicePort
+	for _, p := range s.ports {
+		if slices.Contains(ports, p.Port) {
+			kept = append(kept, p)
+		}
+	}
+	switch len(kept) {
+	case 0:
+		return nil
+	case len(s.ports):
+		return s
+	}
+	return s.withPorts(kept...)
+}
+
+// destinations are the hosts that a VirtualService leads to, with the ports
+// that it names; 0 is for none. Rules for other namespaces are left out.
+// istiod: virtualServiceDestinationsFilteredBySourceNamespace
+func (v *virtualService) destinations(namespace string) map[string][]int {
+	out := make(map[string][]int)
+	add := func(d *networking.Destination) {
+		if d != nil {
+			host := expand(d.GetHost(), v.Namespace)
+			out[host] = append(out[host], int(d.GetPort().GetNumber()))
+		}
+	}
+	for _, rule := range v.Spec.GetHttp() {
+		elsewhere := false
+		for _, m := range rule.GetMatch() {
+			if from := m.GetSourceNamespace(); from != "" {
+				if elsewhere = from != namespace; !elsewhere {
+					break
+				}
+			}
+		}
+		if elsewhere {
+			continue
+		}
+		for _, r := range rule.GetRoute() {
+			add(r.GetDestination())
+		}
+		add(rule.GetMirror())
+		for _, m := range rule.GetMirrors() {
+			add(m.GetDestination())
+		}
+	}
+	for _, rule := range v.Spec.GetTcp() {
+		for _, r := range rule.GetRoute() {
+			add(r.GetDestination())
+		}
+	}
+	for _, rule := range v.Spec.GetTls() {
+		for _, r := range rule.GetRoute() {
+			add(r.GetDestination())
+		}
+	}
+	return out
+}
