@@ -65,9 +65,7 @@ func ownCertificates(w *world.World, p *plan.Plan) []plan.SecretEntry {
 			}
 		}
 		for _, s := range w.ServicesOf(pod) {
-			for _, name := range []string{s.Name, s.Name + "." + s.Namespace, strings.TrimSuffix(s.FQDN(), ".cluster.local"), s.FQDN()} {
-				e.Request.DNSNames = append(e.Request.DNSNames, name)
-			}
+			e.Request.DNSNames = append(e.Request.DNSNames, s.Name, s.Name+"."+s.Namespace, strings.TrimSuffix(s.FQDN(), ".cluster.local"), s.FQDN())
 		}
 		out = append(out, e)
 	}
