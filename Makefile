@@ -37,7 +37,7 @@ lint: ## formatting, vet, staticcheck, tidy modules, other systems
 
 .PHONY: update
 update: ## rewrite the golden files and generated docs
-	$(GO) test ./mesh/... ./passport ./docs ./cmd/hoplab -update
+	$(GO) test ./mesh/... ./passport ./docs ./cmd/hoplab ./testbed/fidelity -update
 
 .PHONY: help
 help: ## this list
