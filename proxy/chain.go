@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 // arrival is what is known of a connection when its filter chain is chosen.
 type arrival struct {
 	port     int          // original destination port, of the plan
+	address  netip.Addr   // original destination
 	hello    *clientHello // nil: the bytes are no TLS
 	protocol string       // of raw bytes: "http/1.1", "h2c", or "" when neither
 }
@@ -36,8 +38,8 @@ func chooseChain(chains []*chain, a arrival) *chain {
 
 // matchingChain is the chain that an arrival matches; nil: none.
 func matchingChain(chains []*chain, a arrival) *chain {
-	left := narrow(chains, func(m *plan.Match) int {
-		switch {
+	left := narrow(chains, func(c *chain) int {
+		switch m := &c.plan.Match; {
 		case len(m.DestinationPorts) == 0:
 			return 0
 		case onPort(m, a.port):
@@ -45,17 +47,18 @@ func matchingChain(chains []*chain, a arrival) *chain {
 		}
 		return -1
 	})
+	left = narrow(left, func(c *chain) int { return prefixRank(c.cidrs, a.address) })
 	serverName := ""
 	if a.hello != nil {
 		serverName = a.hello.serverName
 	}
-	left = narrow(left, func(m *plan.Match) int { return serverNameRank(m.ServerNames, serverName) })
+	left = narrow(left, func(c *chain) int { return serverNameRank(c.plan.Match.ServerNames, serverName) })
 	transport := "raw_buffer"
 	if a.hello != nil {
 		transport = "tls"
 	}
-	left = narrow(left, func(m *plan.Match) int {
-		switch m.TransportProtocol {
+	left = narrow(left, func(c *chain) int {
+		switch c.plan.Match.TransportProtocol {
 		case "":
 			return 0
 		case transport:
@@ -63,18 +66,19 @@ func matchingChain(chains []*chain, a arrival) *chain {
 		}
 		return -1
 	})
-	left = narrow(left, func(m *plan.Match) int {
-		if len(m.ApplicationProtocols) == 0 {
+	left = narrow(left, func(c *chain) int {
+		protocols := c.plan.Match.ApplicationProtocols
+		if len(protocols) == 0 {
 			return 0
 		}
 		if a.hello == nil {
-			if slices.Contains(m.ApplicationProtocols, a.protocol) {
+			if slices.Contains(protocols, a.protocol) {
 				return 1
 			}
 			return -1
 		}
 		for i, offered := range a.hello.alpn { // the client's first that any chain has
-			if slices.Contains(m.ApplicationProtocols, offered) {
+			if slices.Contains(protocols, offered) {
 				return len(a.hello.alpn) - i
 			}
 		}
@@ -92,10 +96,10 @@ func onPort(m *plan.Match, port int) bool {
 }
 
 // narrow keeps the chains of the highest rank; a negative rank does not match.
-func narrow(chains []*chain, rank func(*plan.Match) int) []*chain {
+func narrow(chains []*chain, rank func(*chain) int) []*chain {
 	best, left := 0, []*chain(nil)
 	for _, c := range chains {
-		switch r := rank(&c.plan.Match); {
+		switch r := rank(c); {
 		case r < 0 || r < best:
 		case r > best:
 			best, left = r, []*chain{c}
@@ -104,6 +108,21 @@ func narrow(chains []*chain, rank func(*plan.Match) int) []*chain {
 		}
 	}
 	return left
+}
+
+// prefixRank orders longer prefixes before shorter, and chains without
+// prefixes last.
+func prefixRank(cidrs []netip.Prefix, address netip.Addr) int {
+	if len(cidrs) == 0 {
+		return 0
+	}
+	rank := -1
+	for _, p := range cidrs {
+		if p.Contains(address) {
+			rank = max(rank, 1+p.Bits())
+		}
+	}
+	return rank
 }
 
 // serverNameRank orders exact names before wildcards, longer suffixes before

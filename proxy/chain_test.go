@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,7 +12,11 @@ import (
 func chains(fcs ...plan.FilterChain) []*chain {
 	var out []*chain
 	for _, fc := range fcs {
-		out = append(out, &chain{plan: fc})
+		c, err := newChain(nil, "", fc)
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, c)
 	}
 	return out
 }
@@ -90,6 +95,27 @@ func TestChooseChainByPort(t *testing.T) {
 	assert.Equal(t, "8080", chosen(all, arrival{port: 8080, hello: &clientHello{}}))
 	assert.Equal(t, "none", chosen(all, arrival{port: 8080}), "the port comes first, and there is no way back")
 	assert.Equal(t, "rest", chosen(all, arrival{port: 9090}))
+}
+
+func TestChooseChainByAddress(t *testing.T) {
+	all := chains(
+		named("one", plan.Match{DestinationCIDRs: []string{"240.240.0.3/32", "10.1.2.3/32"}}),
+		named("named", plan.Match{DestinationCIDRs: []string{"10.1.0.0/16"}, ServerNames: []string{"a.example.com"}}),
+		named("net", plan.Match{DestinationCIDRs: []string{"10.0.0.0/8"}}),
+		named("rest", plan.Match{}),
+	)
+	for _, c := range []struct{ address, want string }{
+		{"240.240.0.3", "one"},
+		{"10.1.2.3", "one"},
+		{"10.1.2.4", "none"}, // the prefix is taken, its name does not fit
+		{"10.2.2.4", "net"},
+		{"240.240.0.4", "rest"},
+	} {
+		assert.Equal(t, c.want, chosen(all, arrival{port: 443, address: netip.MustParseAddr(c.address)}), c.address)
+	}
+	assert.Equal(t, "rest", chosen(all, arrival{port: 443}), "no address is known")
+	_, err := newChain(nil, "", named("x", plan.Match{DestinationCIDRs: []string{"10.0.0.0/33"}}))
+	assert.Error(t, err)
 }
 
 func TestChooseChainTakesTheClientsFirstProtocol(t *testing.T) {

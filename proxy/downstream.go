@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,11 +37,16 @@ type downstream struct {
 	stream net.Conn  // raw, or TLS over it, perhaps buffered
 	tls    *tls.Conn // nil: plaintext
 	at     portKey
+	l      *listener             // that accepted it, under the plan of that moment
 	chain  atomic.Pointer[chain] // chosen
 	opened time.Time
 
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
+
+	// original is where an intercepted connection was meant to go; not valid of
+	// others.
+	original netip.AddrPort
 
 	peerHash string // SHA-256 of the client's certificate, in hex
 
@@ -66,12 +72,13 @@ func newDownstream(n *Node, c net.Conn, original string, at portKey) *downstream
 func (d *downstream) serve() {
 	defer d.cancel()
 	defer d.finish()
-	st := d.node.state.Load()
-	l := st.listeners[d.at]
+	d.restore()
+	l := d.node.state.Load().listeners.choose(d.at, d.original.Addr(), &d.node.env)
 	if l == nil { // the plan dropped it while the connection was accepted
 		d.raw.reset()
 		return
 	}
+	d.l = l
 	a, err := d.inspect(l)
 	if err != nil {
 		return // a port probe: nothing was sent that a chain could be chosen by
@@ -107,9 +114,22 @@ func (d *downstream) serve() {
 	}
 }
 
+// restore finds out where an intercepted connection was meant to go (Envoy's
+// original_dst listener filter).
+func (d *downstream) restore() {
+	lookup := d.node.env.OriginalDestination
+	if lookup == nil || !d.at.outbound {
+		return
+	}
+	if to, ok := lookup(d.ctx, d.raw.Conn); ok {
+		d.original, d.at.port = to, int(to.Port())
+		d.end.OriginalDestination = to.String()
+	}
+}
+
 // inspect looks at the first bytes, as far as the listener's chains need it.
 func (d *downstream) inspect(l *listener) (arrival, error) {
-	a := arrival{port: d.at.port}
+	a := arrival{port: d.at.port, address: d.destination()}
 	if !l.inspect && !l.sniff {
 		return a, nil
 	}
@@ -157,7 +177,7 @@ func (d *downstream) noChain(a arrival) {
 		if a.hello.serverName == "" {
 			seen = "no SNI"
 		}
-		for _, c := range d.state().listeners[d.at].chains { // the name is not what it fails by
+		for _, c := range d.l.chains { // the name is not what it fails by
 			if m := c.plan.Match; serverNameRank(m.ServerNames, a.hello.serverName) >= 0 && onPort(&m, a.port) {
 				seen = fmt.Sprintf("TLS that offers the ALPN %q", a.hello.alpn)
 			}
@@ -342,6 +362,12 @@ func (d *downstream) state() *state {
 		}
 	}
 	return st
+}
+
+// destination is the address that the peer dialled.
+func (d *downstream) destination() netip.Addr {
+	to, _ := netip.ParseAddrPort(d.end.OriginalDestination) // none of a connection that is no TCP
+	return to.Addr().Unmap()
 }
 
 // remoteHost is the peer's address without the port.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"net/netip"
 
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
@@ -18,6 +19,16 @@ type Env struct {
 	ChooseALB func(hello *tls.ClientHelloInfo, list []*tls.Certificate, def *tls.Certificate) *tls.Certificate
 	// Dial opens a TCP connection from the node's own address.
 	Dial func(ctx context.Context, to plan.Address) (net.Conn, error)
+	// OriginalDestination is where a connection was meant to go that was
+	// intercepted on its way (Linux: SO_ORIGINAL_DST), as the cluster knows it:
+	// a Service's virtual address, a pod's, or a stranger's, with the port that
+	// was called. False: it came to the address at which it was accepted. Nil:
+	// nothing is intercepted. It is asked of outbound listeners' connections
+	// alone, and may wait, until ctx ends.
+	OriginalDestination func(ctx context.Context, c net.Conn) (netip.AddrPort, bool)
+	// PodAddress is the address of a pod, as OriginalDestination gives it. Nil
+	// where no listener has a pod's name for its address.
+	PodAddress func(pod string) (netip.Addr, bool)
 	// ClusterAddress gives a socket's address as the cluster knows it, with
 	// the port of the plan instead of the one that could be bound here. Logs
 	// show it. Nil: addresses are shown as they are.

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strconv"
 	"strings"
@@ -35,6 +37,7 @@ type lab struct {
 	addresses map[string]string // by "pod:port"
 	dials     map[string]int    // by "pod:port"
 	taps      map[string][]byte // all bytes of connections to "pod:port"; nil: not kept
+	original  string            // where all connections to outbound listeners were meant to go
 }
 
 // tapped keeps what goes over a connection that a node dialled.
@@ -104,6 +107,11 @@ func (l *lab) Request(e passport.RequestEnd) { l.ends.request(e); l.recorder.Req
 
 func (l *lab) env() Env {
 	return Env{
+		OriginalDestination: func(context.Context, net.Conn) (netip.AddrPort, bool) {
+			to, err := netip.ParseAddrPort(l.original)
+			return to, err == nil
+		},
+		PodAddress:   func(pod string) (netip.Addr, bool) { return netip.MustParseAddr("10.0.0.7"), pod == "data/db-0" },
 		Certificates: l.certs,
 		ChooseALB: func(hello *tls.ClientHelloInfo, list []*tls.Certificate, def *tls.Certificate) *tls.Certificate {
 			for _, c := range list {
@@ -181,9 +189,17 @@ func (l *lab) nodeAs(p plan.Node, change func(*limits)) *Node {
 	}
 	var serving sync.WaitGroup
 	for _, listener := range p.Listeners {
-		for _, port := range listener.Ports {
+		ports := listener.Ports
+		if listener.CatchAll {
+			ports = []int{15001}
+		}
+		for _, port := range ports {
 			ln := l.listen(p.Pod, port)
-			serving.Go(func() { assert.NoError(l, n.Serve(ln, port, listener.Outbound)) })
+			serving.Go(func() {
+				if err := n.Serve(ln, port, listener.Outbound); !errors.Is(err, net.ErrClosed) { // closed before it began
+					assert.NoError(l, err)
+				}
+			})
 		}
 	}
 	l.Cleanup(func() {
@@ -245,6 +261,12 @@ func (l *lab) raw(pod string, port int, serve func(c net.Conn, br *bufio.Reader)
 		mu.Unlock()
 		conns.Wait()
 	})
+}
+
+// echo sends back what comes.
+func (l *lab) echo(pod string, port int) {
+	l.Helper()
+	l.raw(pod, port, func(c net.Conn, br *bufio.Reader) { _, _ = io.Copy(c, br) })
 }
 
 // dial opens a connection to a node's socket, closed with the test.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 
 	"hoplab.dev/plan"
@@ -13,35 +14,40 @@ import (
 type state struct {
 	plan        plan.Node
 	personality personality
-	listeners   map[portKey]*listener
+	listeners   listeners
 	// chains gives to each filter chain in force what the plan says of it.
 	chains   map[*chain]*plan.FilterChain
 	routes   map[string]*routeTable
 	clusters map[string]*cluster
 }
 
-// portKey tells the listeners of a node apart.
-type portKey struct {
-	port     int
-	outbound bool
-}
-
-type listener struct {
-	plan    plan.Listener
-	chains  []*chain
-	inspect bool // peek before choosing
-	sniff   bool // tell HTTP from other raw bytes
-}
-
 // chain is a filter chain in force. The same one lives on in the next plan
 // while its match and its TLS are the same.
 type chain struct {
-	key  string
-	plan plan.FilterChain // as of the plan that made it: match and TLS
-	tls  *serverTLS       // nil: nothing is terminated
+	key   string
+	plan  plan.FilterChain // as of the plan that made it: match and TLS
+	cidrs []netip.Prefix   // of the match
+	tls   *serverTLS       // nil: nothing is terminated
 	// final is the last state that had the chain; nil while it is in force. What
 	// still comes on its connections is served by that.
 	final atomic.Pointer[state]
+}
+
+func newChain(n *Node, key string, fc plan.FilterChain) (*chain, error) {
+	c := &chain{key: key, plan: fc}
+	for _, cidr := range fc.Match.DestinationCIDRs {
+		prefix, err := netip.ParsePrefix(cidr)
+		if err != nil {
+			return nil, err
+		}
+		c.cidrs = append(c.cidrs, prefix.Masked())
+	}
+	if fc.TLS != nil {
+		var err error
+		c.tls, err = newServerTLS(n, fc.TLS)
+		return c, err
+	}
+	return c, nil
 }
 
 // raw tells that the chain carries bytes and no requests.
@@ -50,7 +56,7 @@ func (c *chain) raw() bool { return c.plan.Routes == "" }
 func newState(n *Node, p plan.Node, old *state) (*state, error) {
 	s := &state{
 		plan:      p,
-		listeners: map[portKey]*listener{},
+		listeners: listeners{},
 		chains:    map[*chain]*plan.FilterChain{},
 		routes:    map[string]*routeTable{},
 		clusters:  map[string]*cluster{},
@@ -62,11 +68,8 @@ func newState(n *Node, p plan.Node, old *state) (*state, error) {
 	for _, lp := range p.Listeners {
 		l := &listener{plan: lp, inspect: lp.InspectTLS}
 		known := map[string]*chain{}
-		for _, port := range lp.Ports {
-			if old == nil || old.listeners[portKey{port, lp.Outbound}] == nil {
-				continue
-			}
-			for _, c := range old.listeners[portKey{port, lp.Outbound}].chains {
+		if old != nil {
+			for _, c := range old.listeners.chainsOf(&lp) {
 				known[c.key] = c
 			}
 		}
@@ -78,11 +81,8 @@ func newState(n *Node, p plan.Node, old *state) (*state, error) {
 			}
 			c := known[key]
 			if c == nil {
-				c = &chain{key: key, plan: fc}
-				if fc.TLS != nil {
-					if c.tls, err = newServerTLS(n, fc.TLS); err != nil {
-						return nil, fmt.Errorf("%s: listener %s: filter chain %q: %w", p.Name, lp.Name, fc.Name, err)
-					}
+				if c, err = newChain(n, key, fc); err != nil {
+					return nil, fmt.Errorf("%s: listener %s: filter chain %q: %w", p.Name, lp.Name, fc.Name, err)
 				}
 			}
 			l.chains = append(l.chains, c)
@@ -90,9 +90,7 @@ func newState(n *Node, p plan.Node, old *state) (*state, error) {
 			l.inspect = l.inspect || fc.TLS != nil
 			l.sniff = l.sniff || (fc.Match.TransportProtocol != "tls" && len(fc.Match.ApplicationProtocols) > 0)
 		}
-		for _, port := range lp.Ports {
-			s.listeners[portKey{port, lp.Outbound}] = l
-		}
+		s.listeners.add(l)
 	}
 	for _, rc := range p.Routes {
 		t, err := newRouteTable(rc)

@@ -14,10 +14,15 @@ import (
 	"hoplab.dev/plan"
 )
 
+// to is all bytes to one cluster.
+func to(cluster string) []plan.WeightedCluster {
+	return []plan.WeightedCluster{{Cluster: cluster, Weight: 1}}
+}
+
 // tcpProxy is a sidecar that carries all bytes on.
 func tcpProxy(l *lab) plan.Node {
 	n := proxyOf(plan.EnvoySidecar, 80)
-	n.Listeners = []plan.Listener{listening(80, plan.FilterChain{Name: "tcp", TCP: []plan.WeightedCluster{{Cluster: "c", Weight: 1}}})}
+	n.Listeners = []plan.Listener{listening(80, plan.FilterChain{Name: "tcp", TCP: to("c")})}
 	n.Listeners[0].InspectTLS = true
 	n.Clusters[0].Protocol = ""
 	return n
