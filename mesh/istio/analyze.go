@@ -9,6 +9,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -72,7 +73,7 @@ func (c *compiler) analyzeGateway(g world.Typed[*networking.Gateway]) {
 		}
 		s := &server{Server: spec, gateway: g.Object, path: path, hosts: serverHosts(spec, path, g.Namespace)}
 		if !slices.ContainsFunc(c.virtualServices, func(v *virtualService) bool {
-			return v.bindsTo(g.Object) && len(common(s.hostsFor(v.Namespace), v.hosts)) > 0
+			return v.bindsTo(g.Object) && len(hostname.Common(s.hostsFor(v.Namespace), v.hosts)) > 0
 		}) {
 			c.report(g.Object, path+".hosts", plan.Diagnostic{
 				Code: CodeNothingBound, Severity: plan.Info,

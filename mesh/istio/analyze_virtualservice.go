@@ -8,6 +8,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -58,7 +59,7 @@ func (c *compiler) analyzeGatewayHosts(v world.Typed[*networking.VirtualService]
 		related = append(related, plan.Related{Source: g.At(path + ".hosts"), Message: "the hosts of the Gateway"})
 	}
 	for i, host := range v.Spec.GetHosts() {
-		if len(common(names, []string{expand(host, v.Namespace)})) > 0 {
+		if len(hostname.Common(names, []string{hostname.Expand(host, v.Namespace)})) > 0 {
 			continue
 		}
 		hint := "one of the Gateway's hosts"
@@ -85,7 +86,7 @@ func (c *compiler) analyzeDestinations(v world.Typed[*networking.VirtualService]
 }
 
 func (c *compiler) analyzeDestination(v world.Typed[*networking.VirtualService], d *networking.Destination, path string) {
-	s := c.services[expand(d.GetHost(), v.Namespace)]
+	s := c.services[hostname.Expand(d.GetHost(), v.Namespace)]
 	if s == nil {
 		c.report(v.Object, path+".host", plan.Diagnostic{
 			Code: CodeNoDestination, Severity: plan.Error, Hint: c.likelyService(d.GetHost()),

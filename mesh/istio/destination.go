@@ -7,6 +7,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -50,7 +51,7 @@ func (c *compiler) newClusters(kind plan.Kind, client *world.Pod, s *scope) *clu
 // no port is given, it is the listener's.
 // istiod: pilot/pkg/networking/core/httproute.go BuildSidecarOutboundVirtualHosts
 func (cs *clusterSet) httpDestination(v *virtualService, d *networking.Destination, listener int) destination {
-	s := cs.scope.byHost[expand(d.GetHost(), v.Namespace)]
+	s := cs.scope.byHost[hostname.Expand(d.GetHost(), v.Namespace)]
 	if s != nil && cs.kind == plan.Sidecar {
 		if p := s.port(listener); p != nil {
 			s = s.withPorts(*p)
@@ -63,14 +64,14 @@ func (cs *clusterSet) httpDestination(v *virtualService, d *networking.Destinati
 
 // rawDestination resolves the destination of a rule for TCP or TLS.
 func (cs *clusterSet) rawDestination(v *virtualService, d *networking.Destination, listener int) destination {
-	return resolveDestination(v, d, listener, cs.scope.byHost[expand(d.GetHost(), v.Namespace)])
+	return resolveDestination(v, d, listener, cs.scope.byHost[hostname.Expand(d.GetHost(), v.Namespace)])
 }
 
 // resolveDestination takes the port that is given, else the service's only
 // one, else the listener's. An ExternalName stands for what it leads to.
 // istiod: pilot/pkg/networking/core/route/route.go GetDestinationCluster
 func resolveDestination(v *virtualService, d *networking.Destination, listener int, s *service) destination {
-	out := destination{host: expand(d.GetHost(), v.Namespace), port: listener, subset: d.GetSubset()}
+	out := destination{host: hostname.Expand(d.GetHost(), v.Namespace), port: listener, subset: d.GetSubset()}
 	switch {
 	case d.GetPort() != nil:
 		out.port = int(d.GetPort().GetNumber())

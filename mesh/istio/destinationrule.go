@@ -8,6 +8,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/mesh/world"
 )
@@ -42,12 +43,12 @@ type place struct {
 type rulesByHost struct{ exact, wild map[string][]*rule }
 
 func (r *rulesByHost) add(d world.Typed[*networking.DestinationRule], exportTo []string) {
-	host := expand(d.Spec.GetHost(), d.Namespace)
+	host := hostname.Expand(d.Spec.GetHost(), d.Namespace)
 	if r.exact == nil {
 		r.exact, r.wild = make(map[string][]*rule), make(map[string][]*rule)
 	}
 	into := r.exact
-	if isWildcard(host) {
+	if hostname.IsWildcard(host) {
 		into = r.wild
 	}
 	if separate := merge(into[host], d, exportTo); separate {

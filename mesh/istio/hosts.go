@@ -3,11 +3,11 @@ package istio
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
+
+	"hoplab.dev/mesh/istio/hostname"
 )
 
 // istiod: pkg/config/labels/instance.go
@@ -18,9 +18,6 @@ var (
 
 // isLabel tells whether s is a DNS label as Istio sees it: at most 63 bytes.
 func isLabel(s string) bool { return len(s) <= 63 && dnsLabel.MatchString(s) }
-
-// isIP tells whether s is an address and no name.
-func isIP(s string) bool { _, err := netip.ParseAddr(s); return err == nil }
 
 // checkFQDN says what istiod's ValidateFQDN says.
 // istiod: pkg/config/validation/agent/validation.go
@@ -90,62 +87,11 @@ func checkServerHost(entry string) []error {
 	if name != "*" && !strings.Contains(name, ".") {
 		errs = append(errs, errors.New("short names (non FQDN) are not allowed"))
 	}
-	if err := checkWildcardDomain(name); err != nil && !isIP(name) {
+	if err := checkWildcardDomain(name); err != nil && !hostname.IsIP(name) {
 		errs = append(errs, err)
 	}
 	if strings.Contains(name, "*") && len(name) != 1 && !strings.HasPrefix(name, "*.") {
 		errs = append(errs, fmt.Errorf("partial wildcard %q not allowed", name))
 	}
 	return errs
-}
-
-func isWildcard(host string) bool { return strings.HasPrefix(host, "*") }
-
-// within tells whether every name of host is one of outer's.
-// istiod: pkg/config/host/name.go SubsetOf
-func within(host, outer string) bool {
-	switch {
-	case isWildcard(host) && isWildcard(outer):
-		return len(host) >= len(outer) && strings.HasSuffix(host[1:], outer[1:])
-	case isWildcard(host):
-		return false
-	case isWildcard(outer):
-		return strings.HasSuffix(host, outer[1:])
-	}
-	return host == outer
-}
-
-// overlap tells whether two hosts have a name in common.
-// istiod: pkg/config/host/name.go Matches
-func overlap(a, b string) bool { return within(a, b) || within(b, a) }
-
-// common lists the narrower host of each pair that overlaps, in the order of
-// the servers' hosts. istiod: pkg/config/host/names.go Intersection
-func common(servers, others []string) []string {
-	var out []string
-	for _, s := range servers {
-		for _, o := range others {
-			narrow := ""
-			switch {
-			case within(s, o):
-				narrow = s
-			case within(o, s):
-				narrow = o
-			}
-			if narrow != "" && !slices.Contains(out, narrow) {
-				out = append(out, narrow)
-			}
-		}
-	}
-	return out
-}
-
-// expand makes a host without a dot the full name of a Service of the
-// namespace; "name.namespace" is left as it is.
-// istiod: pilot/pkg/model/config.go ResolveShortnameToFQDN
-func expand(host, namespace string) string {
-	if host == "" || host == "*" || strings.Contains(host, ".") || isIP(host) {
-		return host
-	}
-	return host + "." + namespace + ".svc.cluster.local"
 }

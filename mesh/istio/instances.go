@@ -12,6 +12,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -74,7 +75,7 @@ func (in *instance) String() string {
 }
 
 // isName tells whether only a proxy that asks DNS can use the instance.
-func (in *instance) isName() bool { return !in.pod && !isIP(in.address) }
+func (in *instance) isName() bool { return !in.pod && !hostname.IsIP(in.address) }
 
 func (c *compiler) instancesOf(s *service, port *world.ServicePort) []instance {
 	if s.kube != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -167,7 +168,7 @@ func (b *outboundBuilder) claims(e *egressListener, services []*service, port in
 	var out []claim
 	for _, v := range e.virtualServices {
 		named := slices.ContainsFunc(services, func(s *service) bool {
-			return slices.ContainsFunc(v.hosts, func(h string) bool { return overlap(strings.ToLower(h), s.host) })
+			return slices.ContainsFunc(v.hosts, func(h string) bool { return hostname.Overlap(strings.ToLower(h), s.host) })
 		})
 		if port != 80 && !named {
 			continue
@@ -199,7 +200,7 @@ func maybeHTTP(p world.Protocol) bool { return p.IsHTTP() || p == world.Detected
 // better one. istiod: route.go separateVSHostsAndServices
 func separate(v *virtualService, services []*service, wildcards map[string]*virtualService) (names []string, matched []*service) {
 	for _, h := range v.hosts {
-		if isWildcard(h) {
+		if hostname.IsWildcard(h) {
 			continue
 		}
 		i := slices.IndexFunc(services, func(s *service) bool { return s.host == strings.ToLower(h) })
@@ -210,12 +211,12 @@ func separate(v *virtualService, services []*service, wildcards map[string]*virt
 		}
 	}
 	for _, h := range v.hosts {
-		if !isWildcard(h) {
+		if !hostname.IsWildcard(h) {
 			continue
 		}
 		found := false
 		for _, s := range services {
-			if overlap(s.host, strings.ToLower(h)) {
+			if hostname.Overlap(s.host, strings.ToLower(h)) {
 				found = true
 				if wildcards[s.host] == v {
 					matched = append(matched, s)
@@ -288,7 +289,7 @@ func (v *virtualHosts) addService(s *service, routes []plan.Route, source plan.S
 // istiod: httproute.go GenerateAltVirtualHosts, generateAltVirtualHostsForKubernetesService
 func alternatives(host, namespace string) []string {
 	var out []string
-	if !isIP(host) {
+	if !hostname.IsIP(host) {
 		out = append(out, host+".")
 	}
 	before, isKubernetes := strings.CutSuffix(host, ".svc.cluster.local")

@@ -7,6 +7,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -17,7 +18,7 @@ import (
 func (b *outboundBuilder) tcpChains(e *egressListener, s *service, port *world.ServicePort, key bindKey, cidrs []string) []plan.FilterChain {
 	var virtualServices []*virtualService
 	for _, v := range e.virtualServices {
-		if slices.ContainsFunc(v.hosts, func(h string) bool { return overlap(h, s.host) }) {
+		if slices.ContainsFunc(v.hosts, func(h string) bool { return hostname.Overlap(h, s.host) }) {
 			virtualServices = append(virtualServices, v)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/plan"
 )
 
@@ -32,7 +33,7 @@ func (c *compiler) gatewayRoutes(servers []*server, clusters *clusterSet) plan.R
 			if !v.bindsTo(s.gateway) {
 				continue
 			}
-			hosts := common(s.hostsFor(v.Namespace), v.hosts)
+			hosts := hostname.Common(s.hostsFor(v.Namespace), v.hosts)
 			if len(hosts) == 0 {
 				continue
 			}

@@ -7,6 +7,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/world"
 )
 
@@ -169,18 +170,20 @@ type importedHosts struct{ taken, left []string }
 
 // excludes tells whether a host is left out by an entry with "~".
 func (h importedHosts) excludes(host string) bool {
-	return slices.ContainsFunc(h.left, func(l string) bool { return within(host, l) })
+	return slices.ContainsFunc(h.left, func(l string) bool { return hostname.Within(host, l) })
 }
 
 // takes tells whether a service is let through.
 func (h importedHosts) takes(host string) bool {
-	return slices.ContainsFunc(h.taken, func(t string) bool { return within(host, t) })
+	return slices.ContainsFunc(h.taken, func(t string) bool { return hostname.Within(host, t) })
 }
 
 // overlaps tells whether a VirtualService's host is let through: one that is
 // wider than what is asked for is too.
 func (h importedHosts) overlaps(host string) bool {
-	return slices.ContainsFunc(h.taken, func(t string) bool { return t == host || (isWildcard(t) || isWildcard(host)) && overlap(t, host) })
+	return slices.ContainsFunc(h.taken, func(t string) bool {
+		return t == host || (hostname.IsWildcard(t) || hostname.IsWildcard(host)) && hostname.Overlap(t, host)
+	})
 }
 
 func hostsByNamespace(entries []string, namespace string) map[string]importedHosts {
@@ -319,7 +322,7 @@ func wildcardIndex(virtualServices []*virtualService, services []*service) map[s
 	for _, v := range virtualServices {
 		for _, h := range v.hosts {
 			into := exact
-			if isWildcard(h) {
+			if hostname.IsWildcard(h) {
 				into = wild
 			}
 			if into[h] == nil {
@@ -442,7 +445,7 @@ func (v *virtualService) destinations(namespace string) map[string][]int {
 	out := make(map[string][]int)
 	add := func(d *networking.Destination) {
 		if d != nil {
-			host := expand(d.GetHost(), v.Namespace)
+			host := hostname.Expand(d.GetHost(), v.Namespace)
 			out[host] = append(out[host], int(d.GetPort().GetNumber()))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
@@ -42,7 +43,7 @@ func (c *compiler) validateVirtualHosts(o *manifest.Object, spec *networking.Vir
 	for i, h := range spec.GetHosts() {
 		path := fmt.Sprintf("spec.hosts[%d]", i)
 		if err := checkWildcardDomain(h); err != nil {
-			if !isIP(h) {
+			if !hostname.IsIP(h) {
 				c.refuse(o, path, err.Error(), "")
 				valid = false
 			}
@@ -53,7 +54,7 @@ func (c *compiler) validateVirtualHosts(o *manifest.Object, spec *networking.Vir
 	}
 	for i := range spec.GetHosts() {
 		for j := i + 1; valid && j < len(spec.GetHosts()); j++ {
-			if a, b := spec.GetHosts()[i], spec.GetHosts()[j]; overlap(a, b) {
+			if a, b := spec.GetHosts()[i], spec.GetHosts()[j]; hostname.Overlap(a, b) {
 				c.refuse(o, fmt.Sprintf("spec.hosts[%d]", j), fmt.Sprintf("duplicate hosts in virtual service: %s & %s", a, b), "keep the wider one, or make two VirtualServices")
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
@@ -25,7 +26,7 @@ type virtualService struct {
 func newVirtualService(v world.Typed[*networking.VirtualService]) *virtualService {
 	out := &virtualService{Typed: v}
 	for _, h := range v.Spec.GetHosts() {
-		out.hosts = append(out.hosts, expand(h, v.Namespace))
+		out.hosts = append(out.hosts, hostname.Expand(h, v.Namespace))
 	}
 	for _, g := range v.Spec.GetGateways() {
 		out.gateways = append(out.gateways, gatewayName(g, v.Namespace))
@@ -68,7 +69,7 @@ func (v *virtualService) bindsMesh() bool { return slices.Contains(v.gateways, m
 // hostSource is the place of the first of its hosts that has the name.
 func (v *virtualService) hostSource(name string) plan.Source {
 	for i, h := range v.hosts {
-		if overlap(strings.ToLower(h), name) {
+		if hostname.Overlap(strings.ToLower(h), name) {
 			return v.At(fmt.Sprintf("spec.hosts[%d]", i))
 		}
 	}
