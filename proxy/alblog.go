@@ -133,21 +133,25 @@ func awsTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.00
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", max(d, 0).Seconds()) }
 
-// quote puts a log field between quotes, and keeps what strangers sent from
-// breaking out of it.
-func quote(s string) string {
+// quote puts a log field between quotes.
+func quote(s string) string { return `"` + escaped(s) + `"` }
+
+func escaped(s string) string {
 	var b strings.Builder
-	b.WriteByte('"')
+	writeEscaped(&b, s)
+	return b.String()
+}
+
+// writeEscaped keeps what strangers sent from breaking out of a log field.
+func writeEscaped(b *strings.Builder, s string) {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '"' || c == '\\' || c < 0x20 || c >= 0x7f:
-			fmt.Fprintf(&b, "\\x%02X", c)
+			fmt.Fprintf(b, "\\x%02X", c)
 		default:
 			b.WriteByte(c)
 		}
 	}
-	b.WriteByte('"')
-	return b.String()
 }
 
 func dash(s string) string {

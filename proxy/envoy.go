@@ -90,6 +90,10 @@ func (e *envoy) receive(x *exchange) *response {
 	if e.gateway || h.Get("X-Request-Id") == "" { // at the edge a client's own is replaced
 		h["X-Request-Id"] = []string{newUUID()}
 	}
+	// :scheme, where the client sends none: as x-forwarded-proto says.
+	if proto := strings.ToLower(h.Get("X-Forwarded-Proto")); r.major == 1 && (proto == "http" || proto == "https") {
+		r.scheme = proto
+	}
 	e.clientCertificate(x)
 	return nil
 }
@@ -102,9 +106,9 @@ const maxHeaders = 100
 func (e *envoy) receiveAtEdge(x *exchange) {
 	h, peer := x.req.header, x.d.remoteHost()
 	entries := forwardedFor(h)
-	x.external = peer
+	x.remote = peer
 	if n := e.trustedProxies; n > 0 && len(entries) >= n {
-		x.external = entries[len(entries)-n]
+		x.remote = entries[len(entries)-n]
 	}
 	xff := peer
 	if given := strings.Join(h["X-Forwarded-For"], ","); given != "" {
@@ -114,7 +118,7 @@ func (e *envoy) receiveAtEdge(x *exchange) {
 	if e.trustedProxies == 0 || h.Get("X-Forwarded-Proto") == "" {
 		h["X-Forwarded-Proto"] = []string{x.req.scheme}
 	}
-	h["X-Envoy-External-Address"] = []string{x.external}
+	h["X-Envoy-External-Address"] = []string{x.remote}
 }
 
 // clientCertificate is x-forwarded-client-cert: APPEND_FORWARD on a sidecar's
@@ -194,6 +198,13 @@ func (e *envoy) forward(x *exchange, h http.Header, attempt int) {
 
 func (e *envoy) answer(x *exchange, r *response, fromUpstream bool) {
 	h := r.header
+	if fromUpstream { // Router::Filter::onUpstreamHeaders
+		h["X-Envoy-Upstream-Service-Time"] = []string{millis(x.headAt - x.sentAt)}
+		x.route.toward[x.to].response.apply(h, x, r)
+		x.route.headers.response.apply(h, x, r)
+	} else {
+		e.localReply(r)
+	}
 	// server_header_transformation OVERWRITE: "istio-envoy" at gateways and
 	// inbound, "envoy" outbound.
 	h["Server"] = []string{"istio-envoy"}
@@ -204,8 +215,16 @@ func (e *envoy) answer(x *exchange, r *response, fromUpstream bool) {
 		h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	}
 	delete(h, "X-Envoy-Decorator-Operation")
-	if fromUpstream {
-		h["X-Envoy-Upstream-Service-Time"] = []string{fmt.Sprint((x.headAt - x.sentAt).Milliseconds())}
+}
+
+// localReply gives a reply of the Envoy's own the type that its body has.
+// Envoy: source/common/http/utility.cc Utility::prepareLocalReply
+func (*envoy) localReply(r *response) {
+	switch {
+	case r.length == 0:
+		delete(r.header, "Content-Type")
+	case r.header["Content-Type"] == nil:
+		r.header["Content-Type"] = []string{"text/plain"}
 	}
 }
 

@@ -48,9 +48,11 @@ type exchange struct {
 	headAt    time.Duration // when the response's head came
 	traceID   string        // X-Amzn-Trace-Id as sent on
 	requestID string        // x-request-id as sent on
-	external  string        // the trusted client address (Envoy)
+	remote    string        // the trusted client address (Envoy); "": the peer's
 	redirect  string        // the Location of an ALB's redirect
 	answered  int           // bytes of the head of the response, about
+	res       *response     // what was answered; nil: nothing
+	to        *plan.WeightedCluster
 }
 
 // exchange serves one request.
@@ -104,49 +106,78 @@ func (x *exchange) flag(flag, details string) {
 func (x *exchange) act() *response {
 	st := x.d.state()
 	p := x.node.personality()
-	table := st.routes[st.chains[x.d.chain.Load()].Routes]
-	var vh *virtualHost
-	if table != nil {
-		vh = table.virtualHost(x.req.authority)
+	vh := x.virtualHost(st)
+	if vh != nil && vh.plan.RequireTLS && x.req.header.Get("X-Forwarded-Proto") != "https" {
+		return x.redirectToTLS()
 	}
 	if vh != nil {
-		if word := p.hostWord(); word != "" {
-			x.chose(word, vh.plan.Name, domains(vh.plan.Domains), vh.plan.Source)
-		}
 		x.route = vh.route(x.req, x.d.remoteHost())
 	}
 	if x.route == nil {
-		x.flag("NR", "route_not_found")
-		what := "no virtual host has the host " + x.req.authority
-		if vh != nil {
-			what = "no route of virtual host " + vh.plan.Name + " matches " + x.req.pathOnly()
-		}
-		x.end.Ended = &passport.Ended{Flag: "NR", Detail: "route_not_found", Message: what}
-		return p.noRoute(x)
+		return x.noRoute(vh)
 	}
 	r := &x.route.plan
 	x.chose(p.routeWord(), r.Name, r.Because, r.Source)
 	switch {
 	case r.Redirect != nil:
 		return p.redirect(x, r.Redirect)
+	case r.RedirectTo != nil:
+		return x.redirectTo()
 	case r.Response != nil:
-		x.details = "direct_response"
-		return localReply(r.Response.Status, r.Response.ContentType, r.Response.Body)
+		return x.fixedResponse()
 	}
-	wc := pickWeighted(r.Forward)
-	if wc == nil {
+	return x.forward(st)
+}
+
+// virtualHost finds the virtual host for the request; nil: none.
+func (x *exchange) virtualHost(st *state) *virtualHost {
+	table := st.routes[st.chains[x.d.chain.Load()].Routes]
+	if table == nil {
+		return nil
+	}
+	vh := table.virtualHost(x.req.authority)
+	if word := x.node.personality().hostWord(); vh != nil && word != "" {
+		x.chose(word, vh.plan.Name, domains(vh.plan.Domains), vh.plan.Source)
+	}
+	return vh
+}
+
+func (x *exchange) noRoute(vh *virtualHost) *response {
+	x.flag("NR", "route_not_found")
+	what := "no virtual host has the host " + x.req.authority
+	if vh != nil {
+		what = "no route of virtual host " + vh.plan.Name + " matches " + x.req.pathOnly()
+	}
+	x.end.Ended = &passport.Ended{Flag: "NR", Detail: "route_not_found", Message: what}
+	return x.node.personality().noRoute(x)
+}
+
+func (x *exchange) fixedResponse() *response {
+	r := x.route.plan.Response
+	x.details = "direct_response"
+	res := localReply(r.Status, r.ContentType, r.Body)
+	x.route.headers.response.apply(res.header, x, res)
+	return res
+}
+
+// forward sends the request to one of the route's destinations.
+func (x *exchange) forward(st *state) *response {
+	p := x.node.personality()
+	x.to = pickWeighted(x.route.plan.Forward)
+	if x.to == nil {
 		return x.fail(&failure{kind: noEndpoint, flag: "UH", detail: "no_healthy_upstream", message: "all weights are 0"})
 	}
-	cl := st.clusters[wc.Cluster]
+	cl := st.clusters[x.to.Cluster]
 	if cl == nil {
-		x.chose(p.clusterWord(), wc.Cluster, wc.Because, wc.Source)
-		return x.fail(&failure{kind: unknownCluster, flag: "NC", detail: "cluster_not_found", message: "there is no cluster " + wc.Cluster})
+		x.chose(p.clusterWord(), x.to.Cluster, x.to.Because, x.to.Source)
+		return x.fail(&failure{kind: unknownCluster, flag: "NC", detail: "cluster_not_found", message: "there is no cluster " + x.to.Cluster})
 	}
 	x.cluster = &cl.plan
-	x.chose(p.clusterWord(), cl.plan.Name, first(wc.Because, cl.plan.Because), firstSource(wc.Source, cl.plan.Source))
+	x.chose(p.clusterWord(), cl.plan.Name, first(x.to.Because, cl.plan.Because), firstSource(x.to.Source, cl.plan.Source))
 	if res := p.mayForward(x, cl); res != nil {
 		return res
 	}
+	x.route.prepare(x, x.to)
 	return x.send(cl)
 }
 
@@ -180,9 +211,10 @@ func (x *exchange) fail(f *failure) *response {
 
 // respond sends a response downstream, from upstream or of the node's own.
 func (x *exchange) respond(res *response) {
-	x.status = res.status
+	x.res = res
 	stripHopResponse(res)
 	x.node.personality().answer(x, res, x.out != nil)
+	x.status = res.status
 	x.answered = headerSize(res.header)
 	err := x.w.respond(res)
 	if res.body != nil {

@@ -5,10 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/http"
-	"net/netip"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -34,22 +30,16 @@ type virtualHost struct {
 	routes []*route
 }
 
+// route is a route made ready.
 type route struct {
 	plan    plan.Route
-	regex   *regexp.Regexp
-	hosts   []*regexp.Regexp
-	paths   []*regexp.Regexp
-	headers []headerMatch
-	queries [][]queryMatch
-	sources []netip.Prefix
+	match   requestMatch // what an Envoy asks of a request
+	rule    *ruleMatch   // what an ALB's rule asks; nil: nothing
+	rewrite *rewrite     // nil: none
+	headers headerChanges
+	// toward are the changes of those of plan.Forward that have some.
+	toward map[*plan.WeightedCluster]headerChanges
 }
-
-type headerMatch struct {
-	name   string
-	values []*regexp.Regexp
-}
-
-type queryMatch struct{ key, value *regexp.Regexp }
 
 func newRouteTable(rc plan.RouteConfig) (*routeTable, error) {
 	t := &routeTable{name: rc.Name, exact: map[string]*virtualHost{}}
@@ -84,71 +74,32 @@ func newRouteTable(rc plan.RouteConfig) (*routeTable, error) {
 
 func newRoute(p plan.Route) (*route, error) {
 	r := &route{plan: p}
-	if p.Match.Regex != "" {
-		re, err := regexp.Compile(`\A(?:` + p.Match.Regex + `)\z`) // Envoy matches the whole path
-		if err != nil {
+	var err error
+	if r.match, err = newRequestMatch(&p.Match); err != nil {
+		return nil, err
+	}
+	if r.rule, err = newRuleMatch(&p.Match); err != nil {
+		return nil, err
+	}
+	if r.rewrite, err = newRewrite(&p); err != nil {
+		return nil, err
+	}
+	if r.headers, err = newHeaderChanges(p.HeaderChanges); err != nil {
+		return nil, err
+	}
+	r.toward = map[*plan.WeightedCluster]headerChanges{}
+	for i := range p.Forward {
+		if r.toward[&p.Forward[i]], err = newHeaderChanges(p.Forward[i].HeaderChanges); err != nil {
 			return nil, err
 		}
-		r.regex = re
-	}
-	for _, g := range p.Match.HostHeader {
-		r.hosts = append(r.hosts, glob(g, true))
-	}
-	for _, g := range p.Match.PathPattern {
-		r.paths = append(r.paths, glob(g, false))
-	}
-	for _, h := range p.Match.Headers {
-		m := headerMatch{name: http.CanonicalHeaderKey(h.Name)}
-		for _, v := range h.Values {
-			m.values = append(m.values, glob(v, true))
-		}
-		r.headers = append(r.headers, m)
-	}
-	for _, alternatives := range p.Match.Queries {
-		var one []queryMatch
-		for _, q := range alternatives {
-			m := queryMatch{value: glob(q.Value, true)}
-			if q.Key != "" {
-				m.key = glob(q.Key, true)
-			}
-			one = append(one, m)
-		}
-		r.queries = append(r.queries, one)
-	}
-	for _, cidr := range p.Match.SourceIPs {
-		prefix, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			return nil, err
-		}
-		r.sources = append(r.sources, prefix)
 	}
 	return r, nil
 }
 
-// glob is AWS's: * is any number of characters, ? is one (ALB user guide,
-// "Rule condition types").
-func glob(pattern string, foldCase bool) *regexp.Regexp {
-	var b strings.Builder
-	if foldCase {
-		b.WriteString("(?i)")
-	}
-	b.WriteString(`(?s)\A`)
-	for _, c := range pattern {
-		switch c {
-		case '*':
-			b.WriteString(".*")
-		case '?':
-			b.WriteString(".")
-		default:
-			b.WriteString(regexp.QuoteMeta(string(c)))
-		}
-	}
-	b.WriteString(`\z`)
-	return regexp.MustCompile(b.String())
-}
-
 // virtualHost finds the virtual host of an authority as Envoy does: case and
-// port do not count; exact, then the longest suffix, the longest prefix, "*".
+// port do not count (istiod sets ignore_port_in_host_matching everywhere);
+// exact, then the longest suffix, the longest prefix, "*".
+// Envoy: source/common/router/config_impl.cc RouteMatcher::findVirtualHost
 func (t *routeTable) virtualHost(authority string) *virtualHost {
 	host := strings.ToLower(withoutPort(authority))
 	if vh := t.exact[host]; vh != nil {
@@ -170,60 +121,11 @@ func (t *routeTable) virtualHost(authority string) *virtualHost {
 // route finds the first route that a request matches; nil when there is none.
 func (vh *virtualHost) route(req *request, peer string) *route {
 	for _, r := range vh.routes {
-		if r.matches(req, peer) {
+		if r.match.matches(req) && r.rule.matches(req, peer) {
 			return r
 		}
 	}
 	return nil
-}
-
-func (r *route) matches(req *request, peer string) bool {
-	path := req.pathOnly()
-	m := &r.plan.Match
-	switch {
-	case m.Exact != "" && path != m.Exact,
-		m.Prefix != "" && !strings.HasPrefix(path, m.Prefix),
-		r.regex != nil && !r.regex.MatchString(path),
-		len(r.hosts) > 0 && !anyMatch(r.hosts, withoutPort(req.authority)),
-		len(r.paths) > 0 && !anyMatch(r.paths, path),
-		len(m.Methods) > 0 && !slices.Contains(m.Methods, req.method):
-		return false
-	}
-	for _, h := range r.headers {
-		values := req.header[h.name]
-		if !slices.ContainsFunc(values, func(v string) bool { return anyMatch(h.values, v) }) {
-			return false
-		}
-	}
-	return r.matchesQuery(req) && r.matchesSource(peer)
-}
-
-func (r *route) matchesQuery(req *request) bool {
-	if len(r.queries) == 0 {
-		return true
-	}
-	_, raw, _ := strings.Cut(req.path, "?")
-	pairs, _ := url.ParseQuery(raw) // what cannot be decoded matches nothing
-	for _, alternatives := range r.queries {
-		found := false
-		for key, values := range pairs {
-			for _, m := range alternatives {
-				found = found || ((m.key == nil || m.key.MatchString(key)) && slices.ContainsFunc(values, m.value.MatchString))
-			}
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *route) matchesSource(peer string) bool {
-	if len(r.sources) == 0 {
-		return true
-	}
-	addr, err := netip.ParseAddr(peer)
-	return err == nil && slices.ContainsFunc(r.sources, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
 // pickWeighted chooses among destinations by weight. A single one is chosen
@@ -246,10 +148,6 @@ func pickWeighted(from []plan.WeightedCluster) *plan.WeightedCluster {
 		}
 	}
 	return nil
-}
-
-func anyMatch(patterns []*regexp.Regexp, s string) bool {
-	return slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return p.MatchString(s) })
 }
 
 // withoutPort drops the port of an authority, where it has one.
