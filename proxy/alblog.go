@@ -96,6 +96,8 @@ func (a *alb) requestLog(x *exchange) string {
 // request.
 func (*alb) connectionLog(*downstream) string { return "" }
 
+func (*alb) tcpLog(*downstream, *tcpSession) string { return "" }
+
 // resource is the load balancer as its logs name it: app/NAME/ID.
 func (a *alb) resource() string {
 	sum := sha256.Sum256([]byte(a.options.LoadBalancer))

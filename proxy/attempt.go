@@ -14,7 +14,7 @@ import (
 func (x *exchange) send(cl *cluster) *response {
 	var tried []*endpoint
 	for attempt := 1; ; attempt++ {
-		e := cl.pick(tried)
+		e := cl.pick(x.d.original, tried)
 		if e == nil {
 			return x.fail(&failure{kind: noEndpoint, flag: "UH", detail: "no_healthy_upstream", message: "the cluster has no endpoint"})
 		}

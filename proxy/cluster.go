@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ type cluster struct {
 	node      *Node
 	plan      plan.Cluster
 	endpoints []*endpoint
+	originals *originals    // with OriginalDestination alone
 	next      atomic.Uint32 // of the round robin
 }
 
@@ -48,6 +50,15 @@ func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
 		for _, e := range old.clusters[p.Name].endpoints {
 			known[e.key] = e
 		}
+	}
+	if p.OriginalDestination {
+		var before *originals
+		if old != nil && old.clusters[p.Name] != nil {
+			before = old.clusters[p.Name].originals
+		}
+		var err error
+		c.originals, err = newOriginals(c, before)
+		return c, err
 	}
 	for _, ep := range p.Endpoints {
 		key, err := json.Marshal(struct {
@@ -89,10 +100,14 @@ func (c *cluster) start() {
 }
 
 // pick chooses an endpoint, other than those tried where there is another.
+// Original is where an intercepted connection was meant to go.
 // Where fewer than one target is healthy an ALB uses all of them (fail open:
 // unhealthy_state_routing.minimum_healthy_targets.count, default 1). Nil: the
 // cluster has no endpoint.
-func (c *cluster) pick(tried []*endpoint) *endpoint {
+func (c *cluster) pick(original netip.AddrPort, tried []*endpoint) *endpoint {
+	if c.originals != nil {
+		return c.originals.endpoint(original)
+	}
 	from := c.endpoints
 	healthy := slices.DeleteFunc(slices.Clone(from), func(e *endpoint) bool { return e.health != nil && !e.health.usable() })
 	if len(healthy) > 0 {
@@ -138,6 +153,9 @@ func (e *endpoint) name() string {
 
 // why tells why this endpoint could be chosen.
 func (e *endpoint) why(c *cluster) string {
+	if c.originals != nil {
+		return "the address that was called"
+	}
 	if len(c.endpoints) == 1 {
 		if e.health != nil && !e.health.usable() {
 			return "fail open: the only target is not healthy"

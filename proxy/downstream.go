@@ -379,6 +379,12 @@ func (d *downstream) remoteHost() string {
 	return host
 }
 
+// remoteAddr is the peer's address.
+func (d *downstream) remoteAddr() netip.Addr {
+	a, _ := netip.ParseAddr(d.remoteHost()) // none of a connection that is no TCP
+	return a.Unmap()
+}
+
 // scheme is that of requests on this connection.
 func (d *downstream) scheme() string {
 	if d.end.TLS != nil && d.end.TLS.Terminated {

@@ -50,10 +50,12 @@ type personality interface {
 	// malformed answers what is no HTTP request; nil: nothing is answered.
 	malformed(err error) *response
 
-	// requestLog and connectionLog are the lines that the real system writes,
-	// of a request and of a connection that never carried one.
+	// requestLog, connectionLog and tcpLog are the lines that the real system
+	// writes, of a request, of a connection that no filter chain took, and of one
+	// that was carried on as bytes.
 	requestLog(x *exchange) string
 	connectionLog(d *downstream) string
+	tcpLog(d *downstream, s *tcpSession) string
 }
 
 // limits are bounds of the imitated system; each personality names its source.

@@ -16,9 +16,10 @@ type state struct {
 	personality personality
 	listeners   listeners
 	// chains gives to each filter chain in force what the plan says of it.
-	chains   map[*chain]*plan.FilterChain
-	routes   map[string]*routeTable
-	clusters map[string]*cluster
+	chains         map[*chain]*plan.FilterChain
+	authorizations map[*chain]*authorization // of those that have one
+	routes         map[string]*routeTable
+	clusters       map[string]*cluster
 }
 
 // chain is a filter chain in force. The same one lives on in the next plan
@@ -55,11 +56,12 @@ func (c *chain) raw() bool { return c.plan.Routes == "" }
 
 func newState(n *Node, p plan.Node, old *state) (*state, error) {
 	s := &state{
-		plan:      p,
-		listeners: listeners{},
-		chains:    map[*chain]*plan.FilterChain{},
-		routes:    map[string]*routeTable{},
-		clusters:  map[string]*cluster{},
+		plan:           p,
+		listeners:      listeners{},
+		chains:         map[*chain]*plan.FilterChain{},
+		authorizations: map[*chain]*authorization{},
+		routes:         map[string]*routeTable{},
+		clusters:       map[string]*cluster{},
 	}
 	var err error
 	if s.personality, err = newPersonality(p); err != nil {
@@ -87,6 +89,11 @@ func newState(n *Node, p plan.Node, old *state) (*state, error) {
 			}
 			l.chains = append(l.chains, c)
 			s.chains[c] = &fc
+			if fc.Authorization != nil {
+				if s.authorizations[c], err = newAuthorization(fc.Authorization); err != nil {
+					return nil, fmt.Errorf("%s: listener %s: filter chain %q: authorization: %w", p.Name, lp.Name, fc.Name, err)
+				}
+			}
 			l.inspect = l.inspect || fc.TLS != nil
 			l.sniff = l.sniff || (fc.Match.TransportProtocol != "tls" && len(fc.Match.ApplicationProtocols) > 0)
 		}
@@ -134,17 +141,22 @@ func (s *state) closeIdle() {
 		for _, e := range c.endpoints {
 			e.closeIdle()
 		}
+		if c.originals != nil {
+			c.originals.closeIdle()
+		}
 	}
 }
 
 // release ends what the next state (nil: none) did not take over.
 func (s *state) release(next *state) {
 	kept := map[*endpoint]bool{}
+	keptOriginals := map[*originals]bool{}
 	if next != nil {
 		for _, c := range next.clusters {
 			for _, e := range c.endpoints {
 				kept[e] = true
 			}
+			keptOriginals[c.originals] = true
 		}
 	}
 	for _, c := range s.clusters {
@@ -152,6 +164,9 @@ func (s *state) release(next *state) {
 			if !kept[e] {
 				e.close()
 			}
+		}
+		if c.originals != nil && !keptOriginals[c.originals] {
+			c.originals.close()
 		}
 	}
 }

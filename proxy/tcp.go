@@ -1,16 +1,25 @@
 package proxy
 
 import (
-	"bufio"
-	"context"
-	"io"
+	"errors"
 	"net"
-	"sync/atomic"
-	"time"
 
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
 )
+
+// tcpSession is what is known of a connection that is carried on as bytes, for
+// its log line.
+type tcpSession struct {
+	cluster     *plan.Cluster // nil: there is none of that name
+	endpoint    *endpoint
+	up          *upstream
+	flags       string // Envoy's, joined
+	transport   string // why the connection to upstream failed
+	termination string // why the connection was closed here
+	received    int64
+	sent        int64
+}
 
 // serveTCP carries all bytes to the cluster: Envoy's tcp_proxy.
 func (d *downstream) serveTCP(to *plan.WeightedCluster) {
@@ -18,77 +27,108 @@ func (d *downstream) serveTCP(to *plan.WeightedCluster) {
 		return
 	}
 	defer d.done()
+	s := &tcpSession{}
+	d.carry(s, to)
+	d.mu.Lock()
+	d.end.Log = d.node.personality().tcpLog(d, s)
+	d.mu.Unlock()
+	if s.up != nil {
+		s.up.close(nil)
+	}
+}
+
+func (d *downstream) carry(s *tcpSession, to *plan.WeightedCluster) {
 	cl, name := (*cluster)(nil), ""
 	if to != nil { // else all weights are 0
 		name = to.Cluster
 		cl = d.state().clusters[name]
 	}
 	if cl == nil {
+		s.flags = "NC"
 		d.ended("NC", "cluster_not_found", "no cluster "+name)
-		d.end.Log = d.node.personality().connectionLog(d)
+		d.giveUp()
 		return
 	}
-	e := cl.pick(nil)
+	s.cluster = &cl.plan
+	e := cl.pick(d.original, nil)
 	if e == nil {
+		s.flags = "UH"
 		d.ended("UH", "no_healthy_upstream", "cluster "+name+" has no endpoint")
-		d.end.Log = d.node.personality().connectionLog(d)
+		d.giveUp()
 		return
 	}
+	s.endpoint = e
 	d.mu.Lock()
-	d.end.Chose = append(d.end.Chose, e.choices(cl)...)
+	d.end.Chose = append(d.end.Chose, e.choices(cl, to)...)
 	d.mu.Unlock()
 	u, fail := e.dial(d.ctx, d.end.ID)
 	if fail != nil {
+		s.flags, s.transport = fail.flag, fail.transport
+		if fail.flag == "UF" { // max_connect_attempts is 1
+			s.flags = "UF,URX"
+		}
 		d.ended(fail.flag, fail.details(), fail.message)
-		d.end.Log = d.node.personality().connectionLog(d)
+		d.giveUp()
 		return
 	}
+	s.up = u
 	d.node.env.Sink.Conn(d.end)
-	pipe(d.ctx, d.stream, u.stream)
-	d.end.Log = d.node.personality().connectionLog(d)
-	u.close(nil)
-}
-
-// tunnel carries the bytes after 101 Switching Protocols.
-func (d *downstream) tunnel(br *bufio.Reader, up io.ReadWriteCloser) {
-	defer up.Close()
-	_ = d.stream.SetDeadline(time.Time{})
-	pipe(d.ctx, &bufferedConn{Conn: d.stream, r: br}, up)
-}
-
-// pipe copies both ways until both are at their end, passing on half-closes.
-// The end of ctx closes both.
-func pipe(ctx context.Context, a net.Conn, b io.ReadWriteCloser) {
-	stop := context.AfterFunc(ctx, func() { _ = a.Close(); _ = b.Close() })
-	defer stop()
-	var failed atomic.Bool
-	oneWay := func(to, from io.ReadWriteCloser) {
-		_, err := io.Copy(to, from)
-		if err == nil && !failed.Load() && closeWrite(to) {
-			return
-		}
-		failed.Store(true)
-		_ = to.Close()
-		_ = from.Close()
+	var from net.Conn = d.stream
+	if d.state().authorizations[d.chain.Load()] != nil {
+		from = &judged{Conn: from, judge: func() error {
+			if s.termination = d.refusal(nil, d.remoteAddr()); s.termination == "" {
+				return nil
+			}
+			d.ended("-", s.termination, "the authorization policies of the workload do not let the connection through")
+			return errRefused
+		}}
 	}
-	done := make(chan struct{})
-	go func() { oneWay(b, a); close(done) }()
-	oneWay(a, b)
-	<-done
+	p := &piping{idle: d.node.personality().limits().idle}
+	s.received, s.sent = p.pipe(d.ctx, from, u.stream)
 }
 
-// closeWrite sends the end of one way; false where that cannot be told apart
-// from the end of both.
-func closeWrite(c io.ReadWriteCloser) bool {
-	h, ok := c.(interface{ CloseWrite() error })
-	return ok && h.CloseWrite() == nil
+// giveUp closes a connection that leads nowhere. Envoy reads nothing before
+// upstream is connected, and the kernel answers a close with unread bytes by a
+// reset. Envoy: source/common/tcp_proxy/tcp_proxy.cc initialize, onInitFailure
+func (d *downstream) giveUp() {
+	if d.tls != nil || len(d.raw.peeked) > 0 || unread(d.raw.Conn) {
+		d.raw.reset()
+	}
+}
+
+var errRefused = errors.New("refused by an authorization policy")
+
+// judged asks at the first bytes whether the connection may go on, as Envoy's
+// RBAC network filter does: what the server says first comes through.
+// Envoy: source/extensions/filters/network/rbac/rbac_filter.cc onData
+type judged struct {
+	net.Conn
+	judge func() error // nil: it may
+}
+
+func (j *judged) Read(p []byte) (int, error) {
+	n, err := j.Conn.Read(p)
+	if n > 0 && j.judge != nil {
+		if err := j.judge(); err != nil {
+			return 0, err
+		}
+		j.judge = nil
+	}
+	return n, err
+}
+
+func (j *judged) CloseWrite() error {
+	if h, ok := j.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // choices tells what was chosen, for a passport.
-func (e *endpoint) choices(cl *cluster) []passport.Choice {
+func (e *endpoint) choices(cl *cluster, to *plan.WeightedCluster) []passport.Choice {
 	what := e.cluster.node.personality().clusterWord()
 	return []passport.Choice{
-		{What: what, Name: cl.plan.Name, Because: cl.plan.Because, Source: cl.plan.Source.String()},
+		{What: what, Name: cl.plan.Name, Because: first(to.Because, cl.plan.Because), Source: firstSource(to.Source, cl.plan.Source).String()},
 		{What: "endpoint", Name: e.name(), Because: e.why(cl)},
 	}
 }

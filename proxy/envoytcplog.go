@@ -1,0 +1,39 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// connectionLog is the line of the listener itself, of a connection that no
+// filter chain took: istiod logs only NR there (pilot/pkg/networking/core/
+// accesslog.go, listenerAccessLogFilter). What was peeked at was never read.
+func (e *envoy) connectionLog(d *downstream) string {
+	return e.bytesLog(d, &tcpSession{flags: d.end.Ended.Flag}, d.end.Ended.Detail)
+}
+
+// tcpLog is tcp_proxy's line: it tells no details but why the connection was
+// closed here.
+func (e *envoy) tcpLog(d *downstream, s *tcpSession) string { return e.bytesLog(d, s, "") }
+
+// bytesLog is Istio's default text format for what is no request.
+func (e *envoy) bytesLog(d *downstream, s *tcpSession, details string) string {
+	cluster, host, local := "", "", ""
+	if s.cluster != nil {
+		cluster = s.cluster.Name
+	}
+	if s.endpoint != nil {
+		host = s.endpoint.address()
+	}
+	if s.up != nil {
+		local = s.up.end.Local
+	}
+	address := d.node.env.clusterAddress
+	return strings.Join([]string{
+		"[" + envoyTime(d.opened) + "]", `"- - -"`, "0", dash(s.flags), dash(details), dash(s.termination), quote(dash(s.transport)),
+		fmt.Sprint(s.received), fmt.Sprint(s.sent), fmt.Sprint(time.Since(d.opened).Milliseconds()), `- "-" "-" "-" "-"`,
+		quote(dash(host)), dash(cluster), dash(local),
+		address(d.end.OriginalDestination), address(d.end.Remote), dash(escaped(d.serverName())), "-",
+	}, " ")
+}
