@@ -21,6 +21,7 @@ import (
 	"hoplab.dev/mesh"
 	"hoplab.dev/mesh/aws"
 	"hoplab.dev/mesh/istio"
+	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/passport"
@@ -93,6 +94,9 @@ var groups = []struct {
 func istioCodes() map[string]manifest.Code {
 	out := map[string]manifest.Code{}
 	for code, c := range istio.Codes {
+		out[code] = manifest.Code(c)
+	}
+	for code, c := range validation.Codes {
 		out[code] = manifest.Code(c)
 	}
 	return out

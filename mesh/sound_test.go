@@ -14,6 +14,7 @@ import (
 	"hoplab.dev/mesh"
 	"hoplab.dev/mesh/aws"
 	"hoplab.dev/mesh/istio"
+	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
@@ -60,8 +61,9 @@ func explained(code string) bool {
 			return true
 		}
 	}
-	_, ok := istio.Codes[code]
-	return ok
+	_, compiler := istio.Codes[code]
+	_, webhook := validation.Codes[code]
+	return compiler || webhook
 }
 
 func placesOf(d plan.Diagnostic) []plan.Source {

@@ -1,16 +1,9 @@
 package istio
 
-// Diagnostic codes of this package, HOP3001 to HOP3999. A code is never given
-// to another fault, also when its own is gone.
+// Diagnostic codes of this package, HOP3001 to HOP3999 but for those of package
+// validation. A code is never given to another fault, also when its own is gone.
 const (
 	CodeNotSupported       = "HOP3001" // a field or mode that hoplab does not take yet
-	CodeInvalidGateway     = "HOP3002" // istiod's webhook refuses the Gateway
-	CodeInvalidVirtual     = "HOP3003" // istiod's webhook refuses the VirtualService
-	CodeInvalidPeerAuth    = "HOP3004" // istiod's webhook refuses the PeerAuthentication
-	CodeCipherSuites       = "HOP3005" // cipher suites that istiod drops
-	CodeOldTLSCiphers      = "HOP3006" // TLS below 1.2 without suites for it
-	CodeLegacyGatewayName  = "HOP3007" // gateways: [name.namespace]
-	CodeEmptySelector      = "HOP3008" // selector: {}
 	CodeNoGatewayPods      = "HOP3010" // IST0101 selector
 	CodeNoSecret           = "HOP3011" // IST0101 credentialName
 	CodeSecretKeys         = "HOP3012" // a Secret without the keys that istiod reads
@@ -46,13 +39,6 @@ type Code struct{ Title, Explanation string }
 // Codes explains every code of this package; docs/diagnostics.md is made from it.
 var Codes = map[string]Code{
 	CodeNotSupported:       {"hoplab does not take this yet", "The field is real and would change what happens to a request, so hoplab refuses it by name instead of showing you something else than your cluster does. Leave it out to go on without it."},
-	CodeInvalidGateway:     {"Istio refuses the Gateway", "istiod's admission webhook answers `configuration is invalid` with this text, and kubectl apply fails."},
-	CodeInvalidVirtual:     {"Istio refuses the VirtualService", "istiod's admission webhook answers `configuration is invalid` with this text, and kubectl apply fails."},
-	CodeInvalidPeerAuth:    {"Istio refuses the PeerAuthentication", "istiod's admission webhook answers `configuration is invalid` with this text, and kubectl apply fails."},
-	CodeCipherSuites:       {"Cipher suites that have no effect", "`cipherSuites` takes OpenSSL's names. istiod drops names that it does not know, IANA's for instance, and repetitions; when none is left Envoy's own defaults hold. TLS 1.3 has its own suites, which this field never changes."},
-	CodeOldTLSCiphers:      {"TLS below 1.2 without suites for it", "Envoy's default suites hold none that TLS 1.0 or 1.1 can use: `minProtocolVersion` alone lets no old client in. Name suites as well, for instance `ECDHE-RSA-AES128-SHA`."},
-	CodeLegacyGatewayName:  {"A gateway name with dots", "`gateways: [name.namespace]` is an old spelling that still binds. Write `namespace/name`."},
-	CodeEmptySelector:      {"A selector without labels", "An empty selector is the same as none: the policy holds for the whole namespace, or the whole mesh in the root namespace."},
 	CodeNoGatewayPods:      {"The Gateway selects no gateway pod", "`selector` must be a subset of the labels of a gateway's pods, in whatever namespace they are. Otherwise nobody listens. istioctl analyze says IST0101."},
 	CodeNoSecret:           {"The Secret of credentialName does not exist", "istiod reads the Secret from the namespace of the gateway's *pod*, wherever the Gateway itself is. Until it exists, connections that this server's filter chain takes are closed without a byte, and other servers on the port go on. istioctl analyze says IST0101."},
 	CodeSecretKeys:         {"The Secret lacks the keys that istiod reads", "istiod takes `cert` and `key`, else `tls.crt` and `tls.key`, whatever the Secret's type. Without them the filter chain is not ready and its connections are closed without a byte."},

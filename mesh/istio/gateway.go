@@ -7,6 +7,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -164,7 +165,7 @@ var versions = map[networking.ServerTLSSettings_TLSProtocol]string{
 func parameters(tls *networking.ServerTLSSettings) plan.TLSParameters {
 	p := plan.TLSParameters{MinVersion: versions[tls.GetMinProtocolVersion()], MaxVersion: versions[tls.GetMaxProtocolVersion()]}
 	for _, suite := range tls.GetCipherSuites() {
-		if slices.Contains(cipherSuites, suite) && !slices.Contains(p.Suites, suite) {
+		if slices.Contains(validation.CipherSuites, suite) && !slices.Contains(p.Suites, suite) {
 			p.Suites = append(p.Suites, suite)
 		}
 	}

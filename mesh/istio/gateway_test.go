@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/plan"
 )
 
@@ -104,12 +105,12 @@ func TestTLSParameters(t *testing.T) {
 		"none":     {"", plan.TLSParameters{}, nil},
 		"versions": {", minProtocolVersion: TLSV1_2, maxProtocolVersion: TLSV1_3", plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3"}, nil},
 		"old without suites": {", minProtocolVersion: TLSV1_0", plan.TLSParameters{MinVersion: "TLS 1.0"},
-			[]string{CodeOldTLSCiphers}},
+			[]string{validation.CodeOldTLSCiphers}},
 		"old with suites": {", minProtocolVersion: TLSV1_1, cipherSuites: [ECDHE-RSA-AES128-SHA]",
 			plan.TLSParameters{MinVersion: "TLS 1.1", Suites: []string{"ECDHE-RSA-AES128-SHA"}}, nil},
 		"unknown and repeated suites": {", cipherSuites: [AES128-SHA, TLS_RSA_WITH_AES_128_CBC_SHA, AES128-SHA]",
-			plan.TLSParameters{Suites: []string{"AES128-SHA"}}, []string{CodeCipherSuites, CodeCipherSuites}},
-		"none left": {", cipherSuites: [TLS_RSA_WITH_AES_128_CBC_SHA]", plan.TLSParameters{}, []string{CodeCipherSuites}},
+			plan.TLSParameters{Suites: []string{"AES128-SHA"}}, []string{validation.CodeCipherSuites, validation.CodeCipherSuites}},
+		"none left": {", cipherSuites: [TLS_RSA_WITH_AES_128_CBC_SHA]", plan.TLSParameters{}, []string{validation.CodeCipherSuites}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := compile(t, strings.Replace(simple, "credentialName: edge", "credentialName: edge"+test.fields, 1), test.codes...)

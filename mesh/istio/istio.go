@@ -10,9 +10,11 @@ import (
 	"cmp"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
 
+	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
@@ -109,28 +111,6 @@ func (c *compiler) report(o *manifest.Object, path string, d plan.Diagnostic) {
 	c.diagnostics = append(c.diagnostics, d)
 }
 
-// refuse reports what istiod's webhook does not take.
-func (c *compiler) refuse(o *manifest.Object, path, message, hint string) {
-	code := CodeInvalidGateway
-	switch o.Kind {
-	case "VirtualService":
-		code = CodeInvalidVirtual
-	case "PeerAuthentication":
-		code = CodeInvalidPeerAuth
-	}
-	c.report(o, path, plan.Diagnostic{Code: code, Severity: plan.Error, Message: message, Hint: hint, Refused: true})
-}
-
-// required refuses what is there and empty. What is not there at all the CRD's
-// schema refuses before the webhook is asked, and package manifest says so.
-func (c *compiler) required(o *manifest.Object, path, message, hint string) {
-	if !o.Has(path) {
-		c.refused[o] = true
-		return
-	}
-	c.refuse(o, path, message, hint)
-}
-
 // notSupported refuses, by name, what hoplab does not take yet.
 func (c *compiler) notSupported(o *manifest.Object, path, what, hint string) {
 	c.report(o, path, plan.Diagnostic{
@@ -148,48 +128,61 @@ func (c *compiler) notSupportedKind(o *manifest.Object) {
 // support, and keeps the rest.
 func (c *compiler) validate() {
 	for _, g := range c.w.Gateways {
-		c.onlySupported(g.Object, "spec", g.Spec.ProtoReflect())
 		c.onlySupportedServers(g)
-		if c.validateGateway(g); !c.refused[g.Object] {
+		if c.takes(g.Object, g.Spec) {
 			c.gateways = append(c.gateways, g)
 		}
 	}
 	for _, v := range c.w.VirtualServices {
-		c.onlySupported(v.Object, "spec", v.Spec.ProtoReflect())
-		if c.validateVirtualService(v); !c.refused[v.Object] {
+		if len(v.Spec.GetHosts()) == 0 {
+			c.notSupported(v.Object, "spec", "a VirtualService without hosts, which is a delegate,", "hosts: [NAME]")
+		}
+		if c.takes(v.Object, v.Spec) {
 			c.virtualServices = append(c.virtualServices, newVirtualService(v))
 		}
 	}
 	for _, d := range c.w.DestinationRules {
-		c.onlySupported(d.Object, "spec", d.Spec.ProtoReflect())
-		if !c.refused[d.Object] {
+		if c.takes(d.Object, d.Spec) {
 			c.destinationRules = append(c.destinationRules, d)
 		}
 	}
 	for _, e := range c.w.ServiceEntries {
-		c.onlySupported(e.Object, "spec", e.Spec.ProtoReflect())
-		if c.onlySupportedEntry(e); !c.refused[e.Object] {
+		c.onlySupportedEntry(e)
+		if c.takes(e.Object, e.Spec) {
 			c.serviceEntries = append(c.serviceEntries, e)
 		}
 	}
 	for _, e := range c.w.WorkloadEntries {
-		c.onlySupported(e.Object, "spec", e.Spec.ProtoReflect())
+		c.takes(e.Object, e.Spec)
 	}
 	for _, s := range c.w.Sidecars {
-		c.onlySupported(s.Object, "spec", s.Spec.ProtoReflect())
-		if c.onlySupportedSidecar(s); !c.refused[s.Object] {
+		c.onlySupportedSidecar(s)
+		if c.takes(s.Object, s.Spec) {
 			c.sidecars = append(c.sidecars, s)
 		}
 	}
 	for _, p := range c.w.AuthorizationPolicies {
+		c.takes(p.Object, p.Spec)
 		c.notSupportedKind(p.Object)
 	}
 	for _, p := range c.w.PeerAuthentications {
-		c.onlySupported(p.Object, "spec", p.Spec.ProtoReflect())
-		if c.validatePeerAuthentication(p); !c.refused[p.Object] {
+		if c.takes(p.Object, p.Spec) {
 			c.peerAuths = append(c.peerAuths, p)
 		}
 	}
+}
+
+// takes says of an object what istiod's webhook says and what hoplab does not
+// support, and tells whether nothing of it is refused.
+func (c *compiler) takes(o *manifest.Object, spec proto.Message) bool {
+	c.onlySupported(o, "spec", spec.ProtoReflect())
+	for _, d := range validation.Check(o) {
+		if d.Refused {
+			c.refused[o] = true
+		}
+		c.diagnostics = append(c.diagnostics, d)
+	}
+	return !c.refused[o]
 }
 
 // oneNodePerHost sorts hosts and keeps the first node of each.

@@ -177,3 +177,6 @@ func (c *compiler) checkPolicyPort(pa world.Typed[*security.PeerAuthentication],
 		Message: fmt.Sprintf("no pod that the selector picks listens on port %d", port),
 	})
 }
+
+// portPath is the path of an entry of portLevelMtls.
+func portPath(port uint32) string { return fmt.Sprintf(`spec.portLevelMtls["%d"]`, port) }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/plan"
 )
 
@@ -33,7 +34,7 @@ func TestPolicy(t *testing.T) {
 		"another namespace":                {peerAuthDoc("far", "ns", "{mtls: {mode: STRICT}}"), "mTLS PERMISSIVE ", nil},
 		"another workload":                 {strings.Replace(workload("STRICT", ""), "app: web", "app: plain", 1), "mTLS PERMISSIVE ", []string{CodePolicyIgnored}},
 		"selector in the root namespace":   {peerAuthDoc("istio-system", "w", "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}"), "mTLS PERMISSIVE ", []string{CodePolicyIgnored}},
-		"empty selector is the namespace":  {peerAuthDoc("shop", "w", "{selector: {}, mtls: {mode: STRICT}}"), "mTLS STRICT t.yaml:5", []string{CodeEmptySelector}},
+		"empty selector is the namespace":  {peerAuthDoc("shop", "w", "{selector: {}, mtls: {mode: STRICT}}"), "mTLS STRICT t.yaml:5", []string{validation.CodeEmptySelector}},
 		"the oldest of a level":            {namespace("STRICT") + peerAuthDoc("shop", "young", "{mtls: {mode: DISABLE}}"), "mTLS STRICT t.yaml:5", []string{CodePolicyIgnored}},
 		"the oldest workload's":            {workload("STRICT", "") + strings.Replace(workload("DISABLE", ""), "name: w,", "name: young,", 1), "mTLS STRICT t.yaml:5", []string{CodePolicyIgnored}},
 		"port":                             {workload("STRICT", ", portLevelMtls: {8080: {mode: DISABLE}}"), "mTLS DISABLE t.yaml:5", nil},

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/plan"
 )
 
@@ -40,17 +41,17 @@ func TestBinding(t *testing.T) {
 	}{
 		"short":                      {"[gw]", true, nil},
 		"with its namespace":         {"[shop/gw]", true, nil},
-		"old: name.namespace":        {"[gw.shop]", true, []string{CodeLegacyGatewayName}},
-		"old: full name":             {"[gw.shop.svc.cluster.local]", true, []string{CodeLegacyGatewayName}},
+		"old: name.namespace":        {"[gw.shop]", true, []string{validation.CodeLegacyGatewayName}},
+		"old: full name":             {"[gw.shop.svc.cluster.local]", true, []string{validation.CodeLegacyGatewayName}},
 		"mesh too":                   {"[mesh, gw]", true, nil},
 		"behind mesh ./gw slips by":  {"[mesh, ./gw]", true, nil},
 		"mesh alone":                 {"[mesh]", false, nil},
 		"none is mesh alone":         {"[]", false, nil},
 		"another namespace":          {"[far/gw]", false, []string{CodeNoGateway}},
 		"another name":               {"[other]", false, []string{CodeNoGateway}},
-		"./gw is refused":            {"[./gw]", false, []string{CodeInvalidVirtual}},
-		"an empty name is refused":   {"[shop/]", false, []string{CodeInvalidVirtual, CodeInvalidVirtual, CodeNoGateway}},
-		"a malformed one is refused": {"[Sh_op/gw]", false, []string{CodeInvalidVirtual, CodeNoGateway}},
+		"./gw is refused":            {"[./gw]", false, []string{validation.CodeInvalidVirtual}},
+		"an empty name is refused":   {"[shop/]", false, []string{validation.CodeInvalidVirtual, validation.CodeInvalidVirtual, CodeNoGateway}},
+		"a malformed one is refused": {"[Sh_op/gw]", false, []string{validation.CodeInvalidVirtual, CodeNoGateway}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := edge(t, compile(t, gatewayDoc("shop", "gw", httpServer("http", 80, `"*"`))+virtualServiceDoc("v", "[a.com]", test.gateways, toWeb), test.codes...))
@@ -229,8 +230,8 @@ func TestWeights(t *testing.T) {
 		"no hundred":      {to(", weight: 3", ", weight: 1"), []int{3, 1}, nil},
 		"zero is dropped": {to(", weight: 5", ", weight: 0"), []int{5}, nil},
 		"none is zero":    {to(", weight: 5", "", ", weight: 7"), []int{5, 7}, nil},
-		"all zero":        {to(", weight: 0", ""), nil, []string{CodeInvalidVirtual}},
-		"negative":        {to(", weight: -1"), nil, []string{CodeInvalidVirtual}},
+		"all zero":        {to(", weight: 0", ""), nil, []string{validation.CodeInvalidVirtual}},
+		"negative":        {to(", weight: -1"), nil, []string{validation.CodeInvalidVirtual}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := edge(t, compile(t, gatewayDoc("shop", "gw", httpServer("http", 80, `"*"`))+virtualServiceDoc("v", "[a.com]", "[gw]", test.rule), test.codes...))

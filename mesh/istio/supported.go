@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
@@ -90,6 +90,17 @@ func (c *compiler) onlySupported(o *manifest.Object, path string, message protor
 	})
 }
 
+// serverProtocols are those that istiod knows; true: hoplab takes them.
+// istiod: pkg/config/protocol/instance.go Parse
+var serverProtocols = map[string]bool{
+	"HTTP": true, "HTTP2": true, "GRPC": true, "HTTPS": true,
+	"GRPC-WEB": false, "HTTP_PROXY": false, "TCP": false, "UDP": false, "TLS": false,
+	"MONGO": false, "REDIS": false, "MYSQL": false,
+}
+
+// isTLS tells whether a protocol of a server, in capitals, begins with TLS.
+func isTLS(p string) bool { return p == "HTTPS" || p == "TLS" }
+
 // onlySupportedServers refuses values that hoplab does not take, of fields that
 // it takes.
 func (c *compiler) onlySupportedServers(g world.Typed[*networking.Gateway]) {
@@ -110,17 +121,11 @@ func (c *compiler) onlySupportedServers(g world.Typed[*networking.Gateway]) {
 			c.notSupported(g.Object, path+".tls.credentialName", "a credentialName with "+scheme+"://", "the name of a Secret beside the gateway's pod")
 		}
 		for j, suite := range tls.GetCipherSuites() {
-			if isCipherExpression(suite) {
+			if validation.IsCipherExpression(suite) {
 				c.notSupported(g.Object, fmt.Sprintf("%s.tls.cipherSuites[%d]", path, j), fmt.Sprintf("cipher suite expression %q", suite), "list the suites by name")
 			}
 		}
 	}
-}
-
-// isCipherExpression tells what istiod hands to BoringSSL as it is.
-// istiod: pkg/config/security/security.go IsValidCipherSuite
-func isCipherExpression(suite string) bool {
-	return suite == "ALL" || suite != "" && !unicode.IsLetter(rune(suite[0])) && !unicode.IsNumber(rune(suite[0]))
 }
 
 // onlySupportedMode takes SIMPLE alone.

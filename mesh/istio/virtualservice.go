@@ -13,6 +13,9 @@ import (
 	"hoplab.dev/plan"
 )
 
+// meshGateway is the name under which VirtualServices bind to all sidecars.
+const meshGateway = "mesh"
+
 // virtualService is a VirtualService with its names resolved.
 type virtualService struct {
 	world.Typed[*networking.VirtualService]
