@@ -3,6 +3,7 @@ package istio
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	security "istio.io/api/security/v1beta1"
@@ -13,48 +14,76 @@ import (
 
 // inboundPort is a port of a pod that its sidecar intercepts.
 type inboundPort struct {
-	port        int                // the container's
-	service     *world.Service     // the oldest that leads here; nil: none does
+	port        int                // the container's, or that of a Sidecar's ingress
+	appPort     int                // the app's, where a Sidecar's ingress leads elsewhere; 0: port
+	bind        string             // of a Sidecar's ingress, for the name alone
+	service     *world.Service     // the oldest that leads here; nil: none does, or it is a ServiceEntry's
 	servicePort *world.ServicePort // nil: none
 	protocol    world.Protocol
 	cluster     string
 }
 
-// inboundPorts lists the ports to which the pod's Services lead, and those
-// that its containers declare. Where two Services lead to one port the oldest
-// says what is spoken there.
+// inboundPorts lists the ports to which the pod's services lead, and those
+// that its containers declare. Where two services lead to one port the oldest
+// says what is spoken there. A Sidecar's ingress takes the services' place.
 // istiod: pilot/pkg/networking/core/listener_inbound.go getFilterChainsByServicePort
 func (c *compiler) inboundPorts(pod *world.Pod) []inboundPort {
 	byPort := make(map[int]inboundPort)
-	for _, s := range c.w.ServicesOf(pod) {
-		for i := range s.Ports {
-			sp := &s.Ports[i]
-			port := targetPort(sp, pod)
-			if port == 0 || sp.Protocol == world.UDP || isOwnPort(port) {
-				continue
-			}
-			if _, taken := byPort[port]; !taken {
-				byPort[port] = inboundPort{port: port, service: s, servicePort: sp, protocol: sp.Protocol, cluster: fmt.Sprintf("inbound|%d||", port)}
-			}
+	listed, only := c.ingressPorts(pod)
+	for _, in := range listed {
+		byPort[in.port] = in
+	}
+	passed := make(map[int]bool)
+	for _, in := range c.servicePortsOf(pod) {
+		switch _, taken := byPort[in.port]; {
+		case taken:
+		case only:
+			passed[in.port] = true
+		default:
+			byPort[in.port] = in
 		}
 	}
-	passthrough := 0
 	for _, p := range pod.Ports {
 		if _, taken := byPort[p.Port]; !taken && !isUDP(p.Protocol) && !isOwnPort(p.Port) {
-			byPort[p.Port] = inboundPort{port: p.Port, cluster: passthroughCluster}
-			passthrough++
+			passed[p.Port] = true
 		}
 	}
-	out := make([]inboundPort, 0, len(byPort))
-	for _, in := range byPort {
+	out := slices.Collect(maps.Values(byPort))
+	for port := range passed {
+		in := inboundPort{port: port, cluster: passthroughCluster}
 		// istiod has one such cluster, of type ORIGINAL_DST. A plan's cluster
 		// has endpoints with ports, so several ports need several clusters.
-		if in.service == nil && passthrough > 1 {
-			in.cluster = fmt.Sprintf("%s|%d", passthroughCluster, in.port)
+		if len(passed) > 1 {
+			in.cluster = fmt.Sprintf("%s|%d", passthroughCluster, port)
 		}
 		out = append(out, in)
 	}
 	slices.SortFunc(out, func(a, b inboundPort) int { return cmp.Compare(a.port, b.port) })
+	return out
+}
+
+// servicePortsOf are the ports to which services lead, the oldest first:
+// Services, and ServiceEntries that select the pod.
+// istiod: pilot/pkg/model/context.go SetServiceTargets
+func (c *compiler) servicePortsOf(pod *world.Pod) []inboundPort {
+	services := c.w.ServicesOf(pod)
+	var out []inboundPort
+	for _, s := range c.registry {
+		byEntry := s.entry != nil && s.namespace == pod.Namespace && s.entry.Spec.GetWorkloadSelector() != nil && selects(s.selector(), pod)
+		if !byEntry && !slices.Contains(services, s.kube) {
+			continue
+		}
+		for i := range s.ports {
+			sp := &s.ports[i]
+			port := sp.TargetPort
+			if s.kube != nil {
+				port = targetPort(sp, pod)
+			}
+			if port != 0 && sp.Protocol != world.UDP && !isOwnPort(port) {
+				out = append(out, inboundPort{port: port, service: s.kube, servicePort: sp, protocol: sp.Protocol, cluster: fmt.Sprintf("inbound|%d||", port)})
+			}
+		}
+	}
 	return out
 }
 
@@ -149,7 +178,7 @@ func (c *compiler) inbound(pod *world.Pod) (*plan.Listener, []plan.RouteConfig, 
 		if http {
 			routes = append(routes, inboundRoutes(in))
 		}
-		clusters = append(clusters, inboundCluster(pod, in, http))
+		clusters = append(clusters, c.inboundCluster(pod, in, http))
 	}
 	l.Protocol = "HTTP"
 	for _, port := range l.Ports {
@@ -180,8 +209,8 @@ func (c *compiler) inboundChain(in inboundPort, kind chainKind, d decision) plan
 // chainName is istiod's. listener_inbound.go inboundChainConfig.Name
 func (in inboundPort) chainName(kind chainKind) string {
 	switch {
-	case in.service != nil:
-		return fmt.Sprintf("0.0.0.0_%d", in.port)
+	case in.servicePort != nil:
+		return bindKey{in.bind, in.port}.listenerName()
 	case kind.http:
 		return catchAllHTTP
 	}
@@ -243,15 +272,19 @@ func defaultRoute(to plan.WeightedCluster) plan.Route {
 }
 
 // inboundCluster is the app itself.
-func inboundCluster(pod *world.Pod, in inboundPort, http bool) plan.Cluster {
-	cluster := plan.Cluster{Name: in.cluster, Endpoints: []plan.Endpoint{{Address: pod.AppAddress(in.port)}}}
+func (c *compiler) inboundCluster(pod *world.Pod, in inboundPort, http bool) plan.Cluster {
+	cluster := plan.Cluster{Name: in.cluster, Endpoints: []plan.Endpoint{{Address: pod.AppAddress(cmp.Or(in.appPort, in.port))}}}
 	if pod.Upstream == "" {
 		cluster.Endpoints[0].Node = "app/" + pod.FullName()
 	}
 	if in.servicePort != nil {
 		cluster.Source = in.servicePort.Source
 	}
+	pool := c.inboundPool(pod, in)
+	applyPool(&cluster, pool)
 	switch {
+	case http && pool.GetHttp().GetUseClientProtocol():
+		cluster.Protocol = "downstream"
 	case in.protocol.IsHTTP2():
 		cluster.Protocol = "h2"
 	case http:

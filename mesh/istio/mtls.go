@@ -38,8 +38,8 @@ func meshTLS(serverName string, names []string, protocol string) *plan.ClientTLS
 }
 
 // identities are those who may answer for a service: secure naming. They are
-// of whoever runs one of its endpoints, and what a ServiceEntry says besides;
-// in all trust domains of the mesh.
+// of whoever runs one of its endpoints, and what a ServiceEntry says besides,
+// the youngest of several; in all trust domains of the mesh.
 // istiod: pilot/pkg/model/push_context.go addServiceAccounts
 func (c *compiler) identities(s *service) []string {
 	key := hostPort{namespace: s.namespace, host: s.host}
@@ -47,6 +47,7 @@ func (c *compiler) identities(s *service) []string {
 		return ids
 	}
 	ids := make(map[string]bool)
+	var named []string
 	for _, other := range c.registry {
 		if other.host != s.host || other.namespace != s.namespace {
 			continue
@@ -56,11 +57,13 @@ func (c *compiler) identities(s *service) []string {
 				ids[in.identity] = true
 			}
 		}
+		named = nil
 		if other.entry != nil {
-			for _, name := range other.entry.Spec.GetSubjectAltNames() {
-				ids[name] = true
-			}
+			named = other.entry.Spec.GetSubjectAltNames()
 		}
+	}
+	for _, name := range named {
+		ids[name] = true
 	}
 	delete(ids, "")
 	// istiod: pkg/spiffe/spiffe.go ExpandWithTrustDomains

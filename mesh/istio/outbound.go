@@ -167,7 +167,13 @@ type outboundEntry struct {
 // every port of every service on which no earlier one listens.
 func (b *outboundBuilder) listenFor(e *egressListener) {
 	if e.port != nil {
-		port := &world.ServicePort{Name: e.port.GetName(), Port: int(e.port.GetNumber()), Protocol: world.ParseProtocol(e.port.GetProtocol())}
+		port := &world.ServicePort{
+			Name: e.port.GetName(), Port: int(e.port.GetNumber()), Protocol: world.ParseProtocol(e.port.GetProtocol()),
+			Source: b.scope.sidecar.At(e.path + ".port"),
+		}
+		if reserved(e.bind, port) {
+			return
+		}
 		for _, s := range e.services {
 			b.listen(e, s, port, s.address)
 		}
@@ -179,12 +185,27 @@ func (b *outboundBuilder) listenFor(e *egressListener) {
 	for _, s := range e.services {
 		for i := range s.ports {
 			port := &s.ports[i]
-			if s.resolution == passthrough && s.address == "" && !port.Protocol.IsHTTP() && b.listenPerInstance(e, s, port) {
-				continue
+			switch {
+			case reserved(e.bind, port):
+			case e.bind == "" && s.resolution == passthrough && s.address == "" && !port.Protocol.IsHTTP() && b.listenPerInstance(e, s, port):
+			default:
+				b.listen(e, s, port, s.address)
 			}
-			b.listen(e, s, port, s.address)
 		}
 	}
+}
+
+// anyAddress is what listeners for all addresses bind.
+const anyAddress = "0.0.0.0"
+
+// reserved tells whether the proxy has a port of all addresses for itself. Of a
+// listener that is no HTTP the address is not known yet, and istiod lets it
+// pass. istiod: pilot/pkg/model/context.go conflictWithReservedListener
+func reserved(bind string, port *world.ServicePort) bool {
+	if bind != anyAddress && (bind != "" || !port.Protocol.IsHTTP()) {
+		return false
+	}
+	return slices.Contains([]int{outboundPort, inboundCapturePort, statusPort, prometheusPort}, port.Port)
 }
 
 // listenPerInstance gives every endpoint of a service without an address a
@@ -208,7 +229,8 @@ func (b *outboundBuilder) listenPerInstance(e *egressListener, s *service, port 
 
 // listen adds a service's port to the listener that takes it. HTTP ports share
 // one listener for all addresses, as requests say by Host whom they mean; TCP
-// is known by the virtual address. Where both meet the first bytes decide.
+// is known by the virtual address, unless a Sidecar names an address. Where
+// both meet the first bytes decide.
 // istiod: buildSidecarOutboundListener
 func (b *outboundBuilder) listen(e *egressListener, s *service, port *world.ServicePort, address string) {
 	if s.resolution == alias || port.Protocol == world.UDP {
@@ -217,6 +239,8 @@ func (b *outboundBuilder) listen(e *egressListener, s *service, port *world.Serv
 	key := bindKey{address, port.Port}
 	var cidrs []string
 	switch {
+	case e.bind != "":
+		key.address = strings.TrimPrefix(e.bind, anyAddress)
 	case port.Protocol.IsHTTP():
 		key.address = ""
 	case strings.Contains(address, "/") && !strings.Contains(s.address, "/"): // a pod's name
@@ -234,25 +258,39 @@ func (b *outboundBuilder) listen(e *egressListener, s *service, port *world.Serv
 		if current != nil && !current.protocol.IsTCP() {
 			return // its virtual hosts are there already
 		}
-		chains, protocol = b.httpChains(s, port, key), world.Detected
+		chains = b.httpChains(s, port, key)
+		if key.address == "" {
+			sniffed(chains)
+			protocol = world.Detected
+		}
 	case port.Protocol.IsTCP():
 		chains = b.tcpChains(e, s, port, key, cidrs)
-		if current != nil {
+		if current != nil && !current.protocol.IsHTTP() {
 			merged = current.protocol
 		}
 	default:
-		if current != nil && !current.protocol.IsTCP() {
+		if current != nil && current.protocol == world.Detected {
 			return
 		}
-		chains = append(b.tcpChains(e, s, port, key, cidrs), b.httpChains(s, port, key)...)
+		http := b.httpChains(s, port, key)
+		sniffed(http)
+		chains = append(b.tcpChains(e, s, port, key, cidrs), http...)
 	}
 	switch {
-	case current == nil:
+	case current != nil && port.Protocol != current.protocol && (keepsToItself(port.Protocol) || keepsToItself(current.protocol)):
+	case current == nil, port.Protocol == world.Detected && current.protocol.IsHTTP():
 		b.entries[key] = &outboundEntry{chains: chains, protocol: protocol, source: port.Source}
-	case port.Protocol != current.protocol && (keepsToItself(port.Protocol) || keepsToItself(current.protocol)):
 	default:
 		current.add(chains)
 		current.protocol = merged
+	}
+}
+
+// sniffed has chains take what looks like HTTP alone.
+func sniffed(chains []plan.FilterChain) {
+	for i := range chains {
+		chains[i].Match = plan.Match{TransportProtocol: "raw_buffer", ApplicationProtocols: plainHTTPALPN}
+		chains[i].Because = "HTTP by its first bytes"
 	}
 }
 
@@ -275,27 +313,23 @@ func sameMatch(a, b plan.Match) bool {
 		sameSet(a.ServerNames, b.ServerNames) && sameSet(a.DestinationCIDRs, b.DestinationCIDRs)
 }
 
-// httpChains take plaintext HTTP. A service that is not known to be HTTP has
-// its own routes where it has an address of its own.
+// httpChains take HTTP. A service that is not known to be HTTP has its own
+// routes where it has an address of its own.
 // istiod: buildSidecarOutboundHTTPListenerOpts
 func (b *outboundBuilder) httpChains(s *service, port *world.ServicePort, key bindKey) []plan.FilterChain {
 	routes := fmt.Sprint(port.Port)
-	if key.address != "" {
+	if key.address != "" && port.Protocol == world.Detected {
 		routes = fmt.Sprintf("%s:%d", s.host, port.Port)
 	}
 	return []plan.FilterChain{{
-		Name: key.listenerName(), Match: plan.Match{TransportProtocol: "raw_buffer", ApplicationProtocols: plainHTTPALPN},
-		Routes: routes, Because: "HTTP by its first bytes", Source: port.Source,
+		Name: key.listenerName(), Routes: routes, Because: fmt.Sprintf("protocol %s", port.Protocol), Source: port.Source,
 	}}
 }
 
 // listenerName is istiod's, but for pods, whose addresses it has instead of
 // their names. pilot/pkg/networking/core/listener_address.go getListenerName
 func (k bindKey) listenerName() string {
-	address := k.address
-	if address == "" {
-		address = "0.0.0.0"
-	}
+	address := cmp.Or(k.address, anyAddress)
 	return fmt.Sprintf("%s_%d", address, k.port)
 }
 
@@ -359,9 +393,12 @@ func (b *outboundBuilder) policySource() plan.Source {
 	return b.w.Mesh.OutboundSource
 }
 
-// outboundPort is where iptables sends what an app sends.
+// Where iptables sends what an app sends, and what is sent to it.
 // istio.io: ops/deployment/application-requirements, "Ports used by Istio"
-const outboundPort = 15001
+const (
+	outboundPort       = 15001
+	inboundCapturePort = 15006
+)
 
 // catchAll takes what no listener does.
 // istiod: pilot/pkg/networking/core/listener_builder.go buildVirtualOutboundListener

@@ -78,14 +78,16 @@ func (b *outboundBuilder) catchAllHost() plan.VirtualHost {
 	return plan.VirtualHost{Name: name, Domains: []string{"*"}, Routes: []plan.Route{route}, Source: to[0].Source}
 }
 
-// onPort is what services are to a listener: with the listener's port alone.
+// onPort is what services are to a listener: with the listener's port alone,
+// and in lower case.
 // istiod: BuildSidecarOutboundVirtualHosts, servicesByName
 func onPort(services []*service, port int) []*service {
 	var out []*service
 	for _, s := range services {
 		if p := s.port(port); p != nil {
-			i := slices.IndexFunc(out, func(o *service) bool { return o.host == s.host })
 			trimmed := s.withPorts(*p)
+			trimmed.host = strings.ToLower(s.host)
+			i := slices.IndexFunc(out, func(o *service) bool { return o.host == trimmed.host })
 			if i < 0 {
 				out = append(out, trimmed)
 			} else {

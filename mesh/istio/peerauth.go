@@ -167,7 +167,7 @@ func (c *compiler) checkPolicyPort(pa world.Typed[*security.PeerAuthentication],
 			if in.port == port {
 				return
 			}
-			if in.servicePort != nil && in.servicePort.Port == port {
+			if in.service != nil && in.servicePort.Port == port {
 				hint = fmt.Sprintf("%d is a port of %s; the container's is %d", port, in.service, in.port)
 			}
 		}

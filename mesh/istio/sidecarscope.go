@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -30,7 +31,9 @@ type scope struct {
 // egressListener is what one entry of a Sidecar's egress lets through.
 // istiod: IstioEgressListenerWrapper
 type egressListener struct {
+	path            string                  // of the Sidecar's
 	port            *networking.SidecarPort // nil: any
+	bind            string                  // the address of its listeners; empty: those of the services
 	services        []*service
 	virtualServices []*virtualService // of the mesh, in order of precedence
 	// wildcards say for a service which VirtualService has the host that fits it
@@ -99,8 +102,8 @@ func (c *compiler) scopeOf(key scopeKey, sidecar *world.Typed[*networking.Sideca
 		if len(egress) == 0 {
 			egress = []*networking.IstioEgressListener{{Hosts: []string{"*/*"}}}
 		}
-		for _, e := range egress {
-			s.egress = append(s.egress, c.egressListener(key.namespace, e))
+		for i, e := range egress {
+			s.egress = append(s.egress, c.egressListener(key.namespace, e, fmt.Sprintf("spec.egress[%d]", i)))
 		}
 		c.importServices(s)
 	}
@@ -216,9 +219,14 @@ func hostsByNamespace(entries []string, namespace string) map[string]importedHos
 
 // egressListener selects what one entry of a Sidecar's egress lets through.
 // istiod: convertIstioListenerToWrapper
-func (c *compiler) egressListener(namespace string, e *networking.IstioEgressListener) *egressListener {
+func (c *compiler) egressListener(namespace string, e *networking.IstioEgressListener, path string) *egressListener {
 	hosts := hostsByNamespace(e.GetHosts(), namespace)
-	out := &egressListener{port: e.GetPort(), virtualServices: c.importedVirtualServices(namespace, hosts)}
+	out := &egressListener{path: path, port: e.GetPort(), bind: e.GetBind(), virtualServices: c.importedVirtualServices(namespace, hosts)}
+	if out.bind == "" && e.GetCaptureMode() == networking.CaptureMode_NONE {
+		// What is not captured has to be on a real port, by default of the
+		// loopback address. istiod: listener.go buildSidecarOutboundListeners
+		out.bind = "127.0.0.1"
+	}
 	for _, s := range c.exportedTo(namespace) {
 		if own := hosts[s.namespace]; own.excludes(s.host) || hosts["*"].excludes(s.host) {
 			continue

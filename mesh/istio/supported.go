@@ -50,9 +50,12 @@ var supported = map[protoreflect.FullName][]string{
 	"istio.networking.v1alpha3.ServiceEntry": {
 		"hosts", "addresses", "ports", "location", "resolution", "endpoints", "workloadSelector", "exportTo", "subjectAltNames",
 	},
-	"istio.networking.v1alpha3.WorkloadEntry":         {"address", "ports", "labels", "serviceAccount", "weight", "locality"},
-	"istio.networking.v1alpha3.Sidecar":               {"workloadSelector", "egress", "outboundTrafficPolicy"},
-	"istio.networking.v1alpha3.IstioEgressListener":   {"port", "hosts"},
+	"istio.networking.v1alpha3.WorkloadEntry": {"address", "ports", "labels", "serviceAccount", "weight", "locality"},
+	"istio.networking.v1alpha3.Sidecar": {
+		"workloadSelector", "ingress", "egress", "outboundTrafficPolicy", "inboundConnectionPool",
+	},
+	"istio.networking.v1alpha3.IstioIngressListener":  {"port", "bind", "captureMode", "defaultEndpoint", "tls", "connectionPool"},
+	"istio.networking.v1alpha3.IstioEgressListener":   {"port", "bind", "captureMode", "hosts"},
 	"istio.networking.v1alpha3.OutboundTrafficPolicy": {"mode", "egressProxy"},
 	"istio.security.v1beta1.PeerAuthentication":       {"selector", "mtls", "portLevelMtls"},
 }
@@ -160,7 +163,7 @@ func (c *compiler) onlySupportedEntry(e world.Typed[*networking.ServiceEntry]) {
 		}
 	}
 	for i, w := range e.Spec.GetEndpoints() {
-		if strings.HasPrefix(w.GetAddress(), "unix://") {
+		if strings.HasPrefix(w.GetAddress(), unixSocket) {
 			c.notSupported(e.Object, fmt.Sprintf("spec.endpoints[%d].address", i), "a Unix domain socket", "an IP address, or a name")
 		}
 	}
@@ -168,14 +171,26 @@ func (c *compiler) onlySupportedEntry(e world.Typed[*networking.ServiceEntry]) {
 
 // onlySupportedSidecar refuses what hoplab does not take of a Sidecar.
 func (c *compiler) onlySupportedSidecar(s world.Typed[*networking.Sidecar]) {
-	switch s.Spec.GetOutboundTrafficPolicy().GetMode() {
-	case networking.OutboundTrafficPolicy_REGISTRY_ONLY, networking.OutboundTrafficPolicy_ALLOW_ANY:
-	default:
-		c.notSupported(s.Object, "spec.outboundTrafficPolicy.mode", "mode "+s.Spec.GetOutboundTrafficPolicy().GetMode().String(), "ALLOW_ANY, or REGISTRY_ONLY")
+	for i, l := range s.Spec.GetIngress() {
+		path := fmt.Sprintf("spec.ingress[%d]", i)
+		if l.GetCaptureMode() == networking.CaptureMode_NONE {
+			c.notSupported(s.Object, path+".captureMode", "captureMode NONE", "captureMode: DEFAULT")
+		}
+		if strings.HasPrefix(l.GetDefaultEndpoint(), unixSocket) {
+			c.notSupported(s.Object, path+".defaultEndpoint", "a Unix domain socket", "127.0.0.1:PORT")
+		}
 	}
-	for i, e := range s.Spec.GetEgress() {
-		if strings.EqualFold(e.GetPort().GetProtocol(), "HTTP_PROXY") {
-			c.notSupported(s.Object, fmt.Sprintf("spec.egress[%d].port.protocol", i), "protocol HTTP_PROXY", "protocol: HTTP")
+	for i, l := range s.Spec.GetEgress() {
+		path := fmt.Sprintf("spec.egress[%d]", i)
+		if strings.HasPrefix(l.GetBind(), unixSocket) {
+			c.notSupported(s.Object, path+".bind", "a Unix domain socket", "an IP address")
+		}
+		if strings.EqualFold(l.GetPort().GetProtocol(), "HTTP_PROXY") {
+			c.notSupported(s.Object, path+".port.protocol", "protocol HTTP_PROXY", "protocol: HTTP")
 		}
 	}
 }
+
+// unixSocket begins the address of a Unix domain socket.
+// istiod: pilot/pkg/model/service.go UnixAddressPrefix
+const unixSocket = "unix://"
