@@ -139,7 +139,7 @@ func soundNode(t *testing.T, p *plan.Plan, n *plan.Node, pods map[string]bool) {
 				assert.NotNil(t, p.Node(e.Node), "%s %s: no node %s", n.Name, c.Name, e.Node)
 			}
 			assert.Contains(t, pods, e.Address.Pod, "%s %s", n.Name, c.Name)
-			assert.True(t, (e.Address.Pod == "") != (e.Address.Literal == ""), "%s %s: %+v", n.Name, c.Name, e.Address)
+			assert.True(t, (e.Address.Pod == "") != (e.Address.Literal+e.Address.Upstream == ""), "%s %s: %+v", n.Name, c.Name, e.Address)
 		}
 	}
 	for _, rc := range n.Routes {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"net"
 	"strconv"
 	"time"
@@ -55,22 +56,25 @@ type Endpoint struct {
 	NodePort int `json:"nodePort,omitempty"`
 }
 
-// Address is where to dial: a port of a pod, symbolic until it is bound, or
-// a literal host:port outside the plan.
+// Address is where to dial: a port of a pod, symbolic until it is bound, an
+// address of the cluster's, or a process of the user's.
 type Address struct {
 	Pod  string `json:"pod,omitempty"`  // a Pod's name
 	Port int    `json:"port,omitempty"` // of the pod
 	// Private is the pod's second address, that only the pod itself sees.
 	Private bool `json:"private,omitempty"`
-	// Literal is a host:port: of what is none of ours, or a Service's virtual
-	// address.
+	// Literal is an IP:port as it is dialled within the cluster: a Service's
+	// virtual address, a pod's, or a stranger's, where nobody answers.
 	Literal string `json:"literal,omitempty"`
+	// Upstream is the host:port of a process of the user's, that is dialled as
+	// it stands here.
+	Upstream string `json:"upstream,omitempty"`
 }
 
 // String is for people: "istio-system/istio-ingressgateway-0:8443".
 func (a Address) String() string {
-	if a.Literal != "" {
-		return a.Literal
+	if outside := cmp.Or(a.Upstream, a.Literal); outside != "" {
+		return outside
 	}
 	return net.JoinHostPort(a.Pod, strconv.Itoa(a.Port))
 }

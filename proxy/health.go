@@ -176,12 +176,12 @@ func (h *health) request(ctx context.Context) (code int, err error) {
 	address := h.endpoint.plan.Address
 	if h.plan.Port != 0 {
 		address.Port = h.plan.Port
-		if address.Literal != "" {
-			host, _, err := net.SplitHostPort(address.Literal)
+		if address.Upstream != "" {
+			host, _, err := net.SplitHostPort(address.Upstream)
 			if err != nil {
 				return 0, err
 			}
-			address.Literal = net.JoinHostPort(host, strconv.Itoa(h.plan.Port))
+			address.Upstream = net.JoinHostPort(host, strconv.Itoa(h.plan.Port))
 		}
 	}
 	opened := time.Now()

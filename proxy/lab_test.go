@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -124,7 +125,7 @@ func (l *lab) env() Env {
 		Dial: func(ctx context.Context, to plan.Address) (net.Conn, error) {
 			l.mu.Lock()
 			l.dials[to.String()]++
-			addr := to.Literal
+			addr := cmp.Or(to.Upstream, to.Literal)
 			if addr == "" {
 				addr = l.addresses[to.String()]
 			}

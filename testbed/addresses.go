@@ -28,7 +28,9 @@ type addresses struct {
 
 	mu      sync.Mutex
 	pods    map[string]int        // index of a pod's address
+	podsAt  map[netip.Addr]string // the pods by their addresses in the cluster
 	bound   map[socketKey]*socket // open sockets
+	tracked map[string]*conntrack // by pod
 	cluster sync.Map              // real host:port -> the cluster's host:port
 }
 
@@ -62,10 +64,13 @@ const clientIndex = 0
 
 // inboundSource is the address from which an Istio sidecar dials its app
 // (istio: pilot/pkg/networking/core, InboundPassthroughBindIpv4).
-const inboundSource = "127.0.0.6"
+var inboundSource = netip.MustParseAddr("127.0.0.6")
 
 func newAddresses(shared bool) (*addresses, error) {
-	a := &addresses{shared: shared, pods: map[string]int{}, bound: map[socketKey]*socket{}}
+	a := &addresses{
+		shared: shared, base: firstBase, pods: map[string]int{}, podsAt: map[netip.Addr]string{},
+		bound: map[socketKey]*socket{}, tracked: map[string]*conntrack{},
+	}
 	var err error
 	if a.closed, err = holdPort(); err != nil {
 		return nil, err
@@ -88,23 +93,42 @@ func newAddresses(shared bool) (*addresses, error) {
 	return a, nil
 }
 
-// ip is a pod's address.
+// ip is an address that a pod's sockets are bound to.
 func (a *addresses) ip(pod string, w where) netip.Addr {
 	if a.shared {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
+	ip := a.podIP(pod).As4()
+	ip[1] += byte(w) * shift
+	return netip.AddrFrom4(ip)
+}
+
+// podIP is a pod's address in the cluster. Where all share 127.0.0.1 no socket
+// has it, and it tells them apart all the same.
+func (a *addresses) podIP(pod string) netip.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i, ok := a.pods[pod]
 	if !ok {
-		i = len(a.pods) + 1
-		if pod == "" {
-			i = clientIndex
-		} else {
+		i = clientIndex
+		if pod != "" {
+			i = len(a.pods) + 1
 			a.pods[pod] = i
 		}
 	}
-	return netip.AddrFrom4([4]byte{127, a.base + byte(w)*shift, byte(i / 250), byte(i%250 + 1)})
+	ip := netip.AddrFrom4([4]byte{127, a.base, byte(i / 250), byte(i%250 + 1)})
+	if pod != "" {
+		a.podsAt[ip] = pod
+	}
+	return ip
+}
+
+// podAt finds the pod that has an address in the cluster.
+func (a *addresses) podAt(ip netip.Addr) (string, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	pod, ok := a.podsAt[ip]
+	return pod, ok
 }
 
 // listen binds a port of a pod: the cluster's own where it may, else 20000
@@ -156,8 +180,8 @@ func (a *addresses) keep(wanted map[socketKey]bool) {
 // real is the socket address that stands for an address of the plan. A port
 // that nothing listens on leads to where a connection is refused.
 func (a *addresses) real(to plan.Address) string {
-	if to.Literal != "" {
-		return to.Literal
+	if to.Upstream != "" {
+		return to.Upstream
 	}
 	key := socketKey{to.Pod, to.Port, podAddress}
 	if to.Private {
@@ -171,8 +195,7 @@ func (a *addresses) socket(key socketKey) string {
 	a.mu.Lock()
 	l := a.bound[key]
 	a.mu.Unlock()
-	switch {
-	case l != nil:
+	if l != nil {
 		return l.Addr().String()
 	}
 	// Another's program that listens on all addresses would answer on the pod's.
@@ -212,16 +235,25 @@ func (a *addresses) alias(addr, pod string, port int) {
 // dial opens a connection from a pod's own address, as its peer would see it
 // in a cluster.
 func (a *addresses) dial(ctx context.Context, pod string, to plan.Address) (net.Conn, error) {
+	source := netip.Addr{}
+	switch {
+	case to.Upstream != "": // may be beyond loopback
+	case to.Private:
+		source = inboundSource
+	default:
+		source = a.ip(pod, podAddress)
+	}
+	return a.dialFrom(ctx, source, a.real(to))
+}
+
+// dialFrom opens a connection from an address; not valid: from any.
+func (a *addresses) dialFrom(ctx context.Context, source netip.Addr, addr string) (net.Conn, error) {
 	d := net.Dialer{}
-	if !a.shared && to.Literal == "" {
-		source := a.ip(pod, podAddress).String()
-		if to.Private {
-			source = inboundSource
-		}
-		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(source)}
+	if !a.shared && source.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
 		d.Control = bindWithoutPort
 	}
-	return d.DialContext(ctx, "tcp", a.real(to))
+	return d.DialContext(ctx, "tcp", addr)
 }
 
 func (a *addresses) close() {

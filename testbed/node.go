@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"net/netip"
 	"reflect"
 	"slices"
 	"sync"
@@ -32,13 +33,15 @@ type node struct {
 func socketsOf(n *plan.Node) []socketKey {
 	var keys []socketKey
 	for _, l := range n.Listeners {
-		for _, port := range l.Ports {
-			where := podAddress
-			if l.Outbound {
-				where = outboundAddress
-			}
-			keys = append(keys, socketKey{n.Pod, port, where})
+		if l.Outbound {
+			continue
 		}
+		for _, port := range l.Ports {
+			keys = append(keys, socketKey{n.Pod, port, podAddress})
+		}
+	}
+	if hasOutbound(n) {
+		keys = append(keys, socketKey{n.Pod, outboundPort, outboundAddress})
 	}
 	if n.App != nil {
 		where := podAddress
@@ -141,7 +144,7 @@ func (t *Testbed) startNode(ctx context.Context, p plan.Node) (*node, error) {
 			Sink:        t.recorder,
 			Certificate: (&nodeCertificates{vault: t.vault}).Certificate,
 			Dial: func(ctx context.Context, host string, port int) (apps.Upstream, error) {
-				return t.dialFrom(ctx, p.Pod, host, port)
+				return t.dialFor(ctx, p.Pod, host, port)
 			},
 		})
 		return n, err
@@ -167,8 +170,12 @@ func (t *Testbed) env(pod string, c proxy.Certificates) proxy.Env {
 		Certificates: c,
 		ChooseALB:    certs.ChooseALB,
 		Dial: func(ctx context.Context, to plan.Address) (net.Conn, error) {
-			return t.addresses.dial(ctx, pod, to)
+			return t.network().dial(ctx, pod, to)
 		},
+		OriginalDestination: func(ctx context.Context, c net.Conn) (netip.AddrPort, bool) {
+			return t.addresses.originalDestination(ctx, pod, c)
+		},
+		PodAddress:     func(pod string) (netip.Addr, bool) { return t.addresses.podIP(pod), true },
 		ClusterAddress: t.addresses.clusterAddress,
 		Sink:           t.recorder,
 	}

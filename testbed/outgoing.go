@@ -2,16 +2,31 @@ package testbed
 
 import (
 	"context"
+	"net"
+	"net/netip"
+	"strings"
 
+	"hoplab.dev/plan"
 	"hoplab.dev/testbed/apps"
 )
 
-// dialFrom opens a connection as the app in a pod does that asks for a Service.
-func (t *Testbed) dialFrom(ctx context.Context, pod, host string, port int) (apps.Upstream, error) {
-	q := &question{}
-	if err := t.fromPod(q, t.Plan(), pod, "http", host, port); err != nil {
-		return apps.Upstream{}, err
+// dialFor opens a connection as the app in a pod does that asks for a host.
+func (t *Testbed) dialFor(ctx context.Context, pod, host string, port int) (apps.Upstream, error) {
+	n := t.network()
+	e, err := n.lookup(pod, host, port)
+	if err != nil {
+		return apps.Upstream{}, &net.DNSError{Err: err.Error(), Name: host, IsNotFound: true}
 	}
-	c, err := t.addresses.dial(ctx, pod, q.request.To)
-	return apps.Upstream{Conn: c, Peer: q.request.Peer, Pod: q.request.To.Private}, err
+	c, err := n.dial(ctx, pod, e.Address)
+	return apps.Upstream{Conn: c, Peer: e.Node, Pod: e.Address.Private}, err
+}
+
+// lookup is where the app in a pod gets that asks for a host.
+func (n *network) lookup(pod, host string, port int) (plan.Endpoint, error) {
+	namespace, _, _ := strings.Cut(pod, "/")
+	ip, err := n.resolve(namespace, host)
+	if err != nil {
+		return plan.Endpoint{}, err
+	}
+	return n.appEndpoint(pod, netip.AddrPortFrom(ip, uint16(port))), nil
 }

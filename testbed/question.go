@@ -160,7 +160,7 @@ func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port 
 		if r.Via != "" {
 			return false, refuse("leave out one of the two", "a pod's request goes where its sidecar sends it: not from %s via %s", r.From, r.Via)
 		}
-		return false, t.fromPod(q, p, strings.TrimPrefix(r.From, "app/"), u.Scheme, u.Hostname(), port)
+		return true, t.fromPod(q, p, strings.TrimPrefix(r.From, "app/"), u.Hostname(), port)
 	}
 	var n *plan.Node
 	if r.Via != "" {
@@ -183,7 +183,7 @@ func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port 
 	if r.Via == "" { // by the ports that clients know
 		target, open := clientPort(n, port)
 		if !open {
-			q.request.To = plan.Address{Literal: t.Refused()}
+			q.request.To = plan.Address{Upstream: t.Refused()}
 			return true, nil
 		}
 		q.request.To.Port = target
@@ -256,57 +256,17 @@ func viaPort(n *plan.Node, scheme string, port int) int {
 	return port
 }
 
-// fromPod asks as the app in a pod does: through its sidecar's way out where
-// it has one, else straight to a pod of the service.
-func (t *Testbed) fromPod(q *question, p *plan.Plan, pod, scheme, host string, port int) error {
+// fromPod asks as the app in a pod does.
+func (t *Testbed) fromPod(q *question, p *plan.Plan, pod, host string, port int) error {
 	if !slices.Contains(podNames(p), pod) {
 		return refuse("one of "+strings.Join(podNames(p), ", "), "there is no pod %q", pod)
 	}
-	namespace, _, _ := strings.Cut(pod, "/")
+	e, err := t.network().lookup(pod, host, port)
+	if err != nil {
+		return refuse("a Service of the cluster: NAME, NAME.NAMESPACE or NAME.NAMESPACE.svc.cluster.local; or a name of the internet", "pod %s cannot resolve %s: %v", pod, host, err)
+	}
 	q.from, q.pod = "app/"+pod, pod
-	if scheme == "https" {
-		return refuse("http://SERVICE/: the sidecar does the encrypting", "https from a pod is not supported yet")
-	}
-	cluster := serviceCluster(p, host, namespace, port)
-	if cluster == nil {
-		return refuse("a Service of the cluster: NAME, NAME.NAMESPACE or NAME.NAMESPACE.svc.cluster.local", "pod %s cannot resolve %s:%d", pod, host, port)
-	}
-	if sidecar := p.Node("sidecar/" + pod); sidecar != nil {
-		for _, l := range sidecar.Listeners {
-			if l.Outbound && slices.Contains(l.Ports, port) {
-				// Private: nobody but the pod sees what goes there.
-				q.request.To = plan.Address{Literal: t.addresses.socket(socketKey{pod, port, outboundAddress}), Private: true}
-				q.request.Peer = sidecar.Name
-				return nil
-			}
-		}
-		return refuse("", "raw TCP through a sidecar is not supported yet: port %d of %s", port, host)
-	}
-	if len(cluster.Endpoints) == 0 {
-		return refuse("", "no pod is behind %s:%d", host, port)
-	}
-	e := cluster.Endpoints[0]
 	q.request.To, q.request.Peer = e.Address, e.Node
-	return nil
-}
-
-// serviceCluster finds the cluster of a Service by a name that a pod may use.
-func serviceCluster(p *plan.Plan, host, namespace string, port int) *plan.Cluster {
-	fqdn := host
-	switch strings.Count(host, ".") {
-	case 0:
-		fqdn = host + "." + namespace + ".svc.cluster.local"
-	case 1:
-		fqdn = host + ".svc.cluster.local"
-	case 2:
-		fqdn = strings.TrimSuffix(host, ".svc") + ".svc.cluster.local"
-	}
-	name := fmt.Sprintf("outbound|%d||%s", port, fqdn)
-	for i := range p.Nodes {
-		if c := p.Nodes[i].Cluster(name); c != nil {
-			return c
-		}
-	}
 	return nil
 }
 

@@ -49,6 +49,7 @@ type Testbed struct {
 
 	mu        sync.RWMutex
 	plan      *plan.Plan
+	net       *network // of the plan
 	materials *plan.Materials
 	nodes     map[string]*node
 	published []*published
@@ -85,6 +86,13 @@ func (t *Testbed) Plan() *plan.Plan {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.plan
+}
+
+// network is that of the plan in force.
+func (t *Testbed) network() *network {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.net
 }
 
 // Recorder has the passports.
@@ -157,7 +165,7 @@ func (t *Testbed) enact(ctx context.Context, p *plan.Plan, m *plan.Materials) (g
 	}
 	t.tokens.Update(names)
 	t.mu.Lock()
-	t.plan, t.materials = p, m
+	t.plan, t.net, t.materials = p, newNetwork(t.addresses, p), m
 	t.mu.Unlock()
 	order := slices.Clone(p.Nodes)
 	slices.SortStableFunc(order, func(a, b plan.Node) int { return depth(a.Kind) - depth(b.Kind) })

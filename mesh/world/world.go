@@ -218,7 +218,7 @@ func (p *Pod) NodeName() string {
 // or the user's process where nothing of ours stands before it.
 func (p *Pod) Address(port int) plan.Address {
 	if p.Upstream != "" && !p.Sidecar {
-		return plan.Address{Literal: p.Upstream}
+		return plan.Address{Upstream: p.Upstream}
 	}
 	return plan.Address{Pod: p.FullName(), Port: port}
 }
@@ -227,7 +227,7 @@ func (p *Pod) Address(port int) plan.Address {
 // has one.
 func (p *Pod) AppAddress(port int) plan.Address {
 	if p.Upstream != "" {
-		return plan.Address{Literal: p.Upstream}
+		return plan.Address{Upstream: p.Upstream}
 	}
 	return plan.Address{Pod: p.FullName(), Port: port, Private: p.Sidecar}
 }

@@ -226,8 +226,8 @@ func TestPodNames(t *testing.T) {
 	}{
 		"an app":              {func(*world.Pod) {}, "app/shop/web-1", plan.Address{Pod: "shop/web-1", Port: 80}, plan.Address{Pod: "shop/web-1", Port: 80}},
 		"a sidecar":           {func(p *world.Pod) { p.Sidecar = true }, "sidecar/shop/web-1", plan.Address{Pod: "shop/web-1", Port: 80}, plan.Address{Pod: "shop/web-1", Port: 80, Private: true}},
-		"a process":           {func(p *world.Pod) { p.Upstream = "127.0.0.1:3000" }, "", plan.Address{Literal: "127.0.0.1:3000"}, plan.Address{Literal: "127.0.0.1:3000"}},
-		"a meshed process":    {func(p *world.Pod) { p.Upstream, p.Sidecar = "127.0.0.1:3000", true }, "sidecar/shop/web-1", plan.Address{Pod: "shop/web-1", Port: 80}, plan.Address{Literal: "127.0.0.1:3000"}},
+		"a process":           {func(p *world.Pod) { p.Upstream = "127.0.0.1:3000" }, "", plan.Address{Upstream: "127.0.0.1:3000"}, plan.Address{Upstream: "127.0.0.1:3000"}},
+		"a meshed process":    {func(p *world.Pod) { p.Upstream, p.Sidecar = "127.0.0.1:3000", true }, "sidecar/shop/web-1", plan.Address{Pod: "shop/web-1", Port: 80}, plan.Address{Upstream: "127.0.0.1:3000"}},
 		"a gateway's replica": {func(p *world.Pod) { p.Gateway = true }, "gateway/shop/web-1", plan.Address{Pod: "shop/web-1", Port: 80}, plan.Address{Pod: "shop/web-1", Port: 80}},
 		"a gateway":           {func(p *world.Pod) { p.Gateway, p.Name = true, "web-0" }, "gateway/shop/web", plan.Address{Pod: "shop/web-0", Port: 80}, plan.Address{Pod: "shop/web-0", Port: 80}},
 	} {
