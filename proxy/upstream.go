@@ -65,6 +65,9 @@ func (e *endpoint) dial(ctx context.Context, downstreamID string) (*upstream, *f
 	u.stream = u.raw
 	u.end.Local, u.end.Remote = c.LocalAddr().String(), c.RemoteAddr().String()
 	u.end.OriginalDestination = u.end.Remote
+	if leads, ok := c.(interface{ Node() string }); ok && u.end.Peer == "" {
+		u.end.Peer, u.end.PeerKind = leads.Node(), string(kindOf(leads.Node()))
+	}
 	address := n.env.clusterAddress(u.end.Remote)
 	e.remote.Store(&address)
 	if e.tls != nil {

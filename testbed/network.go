@@ -256,8 +256,20 @@ func (n *network) dial(ctx context.Context, pod string, to plan.Address) (net.Co
 		e.Address = plan.Address{}
 	}
 	c, err := n.addresses.dial(ctx, pod, e.Address)
-	return c, meantFor(err, meant)
+	if err != nil {
+		return nil, meantFor(err, meant)
+	}
+	return &leading{c.(*net.TCPConn), e.Node}, nil
 }
+
+// leading is a connection to a node that was called by a virtual address.
+type leading struct {
+	*net.TCPConn
+	node string
+}
+
+// Node is the node's name; empty where that is none of ours.
+func (c *leading) Node() string { return c.node }
 
 // meantFor has the error of a dial tell the address that was meant.
 func meantFor(err error, to netip.AddrPort) error {

@@ -44,7 +44,7 @@ func TestTargetOfUpstream(t *testing.T) {
 	w.Pods = w.Pods[:1]
 	w.Pods[0].Upstream = "127.0.0.1:3000"
 	r := Compile(w)
-	assert.Equal(t, plan.Endpoint{Address: plan.Address{Literal: "127.0.0.1:3000"}, NodePort: 30080}, r.Nodes[0].Clusters[0].Endpoints[0])
+	assert.Equal(t, plan.Endpoint{Address: plan.Address{Upstream: "127.0.0.1:3000"}, NodePort: 30080}, r.Nodes[0].Clusters[0].Endpoints[0])
 }
 
 func TestBackendTLS(t *testing.T) {

@@ -203,7 +203,7 @@ func TestInboundUpstream(t *testing.T) {
 		}
 	}
 	endpoint := node(t, Compile(w), "sidecar/shop/web-0").Cluster("inbound|8080||").Endpoints[0]
-	assert.Equal(t, plan.Endpoint{Address: plan.Address{Literal: "127.0.0.1:3000"}}, endpoint)
+	assert.Equal(t, plan.Endpoint{Address: plan.Address{Upstream: "127.0.0.1:3000"}}, endpoint)
 }
 
 // The oldest Service that leads to a port says what is spoken there.
