@@ -42,6 +42,7 @@ func (*alb) connectionHeader(close bool, _ int) string {
 
 // http2WithoutALPN: only HTTPS listeners speak HTTP/2, by ALPN; no h2c.
 func (*alb) http2WithoutALPN() bool               { return false }
+func (*alb) alpn(string) []string                 { return nil }
 func (*alb) sessionCache() tls.ClientSessionCache { return nil }
 func (*alb) leastRequests() bool                  { return false } // load_balancing.algorithm.type round_robin
 func (*alb) hostWord() string                     { return "" }

@@ -114,7 +114,7 @@ func (x *exchange) attempt(e *endpoint, attempt, again int) (*response, *failure
 	x.requestID, x.traceID = out.RequestID, out.TraceID
 	x.forwarded = true
 	x.sentAt = time.Since(x.began)
-	u, f := e.connect(x.ctx)
+	u, f := e.connect(x.ctx, x.dialling(e))
 	if f != nil {
 		if f.conn != nil {
 			out.Conn = f.conn.ID

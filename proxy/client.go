@@ -72,7 +72,7 @@ func (c *Client) Do(ctx context.Context, r ClientRequest, maxBody int64) (res *C
 		out.Total = time.Since(out.Started)
 		n.env.Sink.Request(*out)
 	}()
-	u, f := st.clusters[r.Host].endpoints[0].connect(ctx)
+	u, f := st.clusters[r.Host].endpoints[0].connect(ctx, dialling{withoutPort(r.Host), "http/1.1"})
 	if f != nil {
 		out.Conn, out.Ended = f.conn.ID, n.personality().ended(f)
 		return nil, out.ID, fmt.Errorf("%s", f.message)

@@ -179,12 +179,13 @@ func (e *endpoint) why(c *cluster) string {
 
 // take gives an open connection that can carry one more request: a pooled one,
 // else a new one.
-func (e *endpoint) take() *upstream {
+func (e *endpoint) take(d dialling) *upstream {
+	p := e.poolOf(d)
 	if e.cluster.node.keepNoIdle.Load() > 0 {
 		return nil
 	}
 	for {
-		u := e.pop()
+		u := e.pop(p)
 		if u == nil || u.h2 != nil || u.alive() {
 			return u
 		}
@@ -194,24 +195,53 @@ func (e *endpoint) take() *upstream {
 
 // pop takes a connection from the pool, without a look at whether the peer has
 // closed it.
-func (e *endpoint) pop() *upstream {
+func (e *endpoint) pop(p pool) *upstream {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, u := range slices.Backward(e.shared) {
-		if u.h2.Reserve() == nil { // not closed, not told to go away, not full
+		if u.pool == p && u.h2.Reserve() == nil { // not closed, not told to go away, not full
 			u.hold()
 			return u
 		}
 	}
-	for len(e.idle) > 0 {
-		u := e.idle[len(e.idle)-1]
-		e.idle = e.idle[:len(e.idle)-1]
+	for i := len(e.idle) - 1; i >= 0; i-- {
+		u := e.idle[i]
+		if u.pool != p {
+			continue
+		}
+		e.idle = slices.Delete(e.idle, i, i+1)
 		if u.expire.Stop() { // else it is being closed
 			u.hold()
 			return u
 		}
 	}
 	return nil
+}
+
+// pool is what connections to one endpoint have in common that may take each
+// other's requests.
+type pool struct {
+	offer    offer
+	protocol string // "http/1.1" or "h2", unless ALPN chooses; "" of raw bytes
+}
+
+func (e *endpoint) poolOf(d dialling) pool {
+	p := pool{protocol: d.protocol}
+	if e.tls != nil {
+		p.offer = e.tls.offer(d)
+	}
+	return p
+}
+
+// dialling is what the request wants of its connection: the Host as it came,
+// before the route rewrote it, and the protocol that the cluster speaks.
+func (x *exchange) dialling(e *endpoint) dialling {
+	d := dialling{host: withoutPort(x.end.Authority), protocol: "http/1.1"}
+	switch protocol := e.cluster.plan.Protocol; {
+	case protocol == "h2", protocol == "downstream" && x.req.major == 2:
+		d.protocol = "h2"
+	}
+	return d
 }
 
 // put gives an HTTP/1.1 connection back.

@@ -18,6 +18,7 @@ type conn struct {
 	sent     atomic.Int64
 	received atomic.Int64
 	served   *tls.Certificate // chosen during this connection's handshake
+	refusal  *refusal         // of a client's certificate; nil: none is asked for
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -32,6 +33,13 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 func (c *conn) Write(b []byte) (int, error) {
+	if c.refusal != nil {
+		if record := c.refusal.replace(b); &record[0] != &b[0] {
+			n, err := c.Conn.Write(record)
+			c.sent.Add(int64(n))
+			return len(b), err
+		}
+	}
 	n, err := c.Conn.Write(b)
 	c.sent.Add(int64(n))
 	return n, err

@@ -197,7 +197,7 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, handshakeTimeout)
 	defer cancel()
-	config, err := c.tls.config(ctx, a.hello)
+	config, err := c.tls.config(ctx, a.hello, d.raw)
 	if err != nil {
 		// Envoy's NotReadySslSocket: the chain is there, its secret is not;
 		// no byte and no alert.
@@ -241,6 +241,7 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 		sum := sha256.Sum256(cs.PeerCertificates[0].Raw)
 		d.peerHash = hex.EncodeToString(sum[:])
 	}
+	d.raw.refusal = nil
 	d.stream, d.tls = t, t
 	return true
 }

@@ -44,6 +44,8 @@ type Certificates interface {
 	// Certificate may wait for a key that is being made.
 	Certificate(ctx context.Context, name string) (*tls.Certificate, error)
 	Trust(ctx context.Context, name string) (*x509.CertPool, error)
+	// CRL gives the revocation lists of a name; none where it holds none.
+	CRL(ctx context.Context, name string) ([]*x509.RevocationList, error)
 }
 
 func (e *Env) clusterAddress(addr string) string {

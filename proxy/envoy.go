@@ -46,6 +46,10 @@ func (*envoy) hostWord() string          { return "virtual host" }
 func (*envoy) routeWord() string         { return "route" }
 func (*envoy) clusterWord() string       { return "cluster" }
 
+// alpn: the fallback of Envoy's HTTP connection pools (source/common/http/
+// conn_pool_base.cc wrapTransportSocketOptions).
+func (*envoy) alpn(protocol string) []string { return []string{protocol} }
+
 // sessionCache: max_session_keys is 1 by default.
 func (*envoy) sessionCache() tls.ClientSessionCache { return tls.NewLRUClientSessionCache(1) }
 

@@ -86,14 +86,14 @@ func handshakeFailure(ctx context.Context, err error) *failure {
 	f := &failure{kind: tlsFailed, flag: "UF", reset: "remote connection failure", retry: unsentRetry}
 	var refused *verifyError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
+	sent, alerted := remoteAlert(err)
 	switch {
 	case ctx.Err() != nil:
 		f.kind, f.flag, f.detail, f.retry = clientGone, "DC", "downstream_remote_disconnect", nil
 		f.message = "the client went away during the TLS handshake with upstream"
 	case errors.As(err, &refused):
-		f.transport = tlsError("268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify cert failed")
-		f.message = "the server's certificate was refused: " + refused.reason
+		f.transport = tlsError(certificateVerifyFailed + ":" + refused.reason)
+		f.message = "the server's certificate was refused: " + refused.Error()
 	case errors.As(err, &record):
 		f.transport = tlsError("268435703:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER")
 		f.message = "the server answered the ClientHello with something that is not TLS"
@@ -104,9 +104,9 @@ func handshakeFailure(ctx context.Context, err error) *failure {
 		f.message = "the server closed the connection during the TLS handshake"
 	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
 		f.kind, f.reset, f.message = tlsFailed, "connection timeout", "the TLS handshake did not end within the timeout"
-	case errors.As(err, &alert):
-		f.transport = tlsError("OPENSSL_internal:" + strings.ToUpper(strings.ReplaceAll(alert.Error(), " ", "_")))
-		f.message = "the server refused the TLS handshake: " + alert.Error()
+	case alerted:
+		f.transport = tlsError(sent.boringSSL())
+		f.message = "the server refused the TLS handshake: " + lastError(err)
 	default:
 		f.transport = tlsError("OPENSSL_internal:" + lastError(err))
 		f.message = "the TLS handshake failed: " + err.Error()
@@ -114,13 +114,15 @@ func handshakeFailure(ctx context.Context, err error) *failure {
 	return f
 }
 
+const certificateVerifyFailed = "268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED"
+
 func tlsError(s string) string { return "TLS_error:|" + s + ":TLS_error_end" }
 
 // secretFailure is a client certificate or bundle that is not there.
 func secretFailure(err error) *failure {
 	return &failure{
 		kind: tlsFailed, flag: "UF", reset: "remote connection failure", retry: unsentRetry,
-		transport: "TLS_error:Secret is not supplied by SDS", message: err.Error(),
+		transport: "TLS error: Secret is not supplied by SDS", message: err.Error(), // Envoy: NotReadySslSocket
 	}
 }
 
@@ -128,6 +130,7 @@ func secretFailure(err error) *failure {
 func exchangeFailure(ctx context.Context, err error) *failure {
 	cause := context.Cause(ctx)
 	var broken *bodyError
+	sent, alerted := remoteAlert(err)
 	switch {
 	case errors.As(err, &broken), errors.As(cause, &broken):
 		return bodyFailure(broken)
@@ -140,13 +143,12 @@ func exchangeFailure(ctx context.Context, err error) *failure {
 			kind: terminated, flag: "UC", reset: "connection termination", retry: []string{"reset"},
 			message: "the server closed the connection without a response",
 		}
-	case isTLSAlert(err):
+	case alerted:
 		// TLS 1.3: a server refuses a client certificate after the client's
 		// handshake is over, and the alert comes with the first read.
 		return &failure{
-			kind: terminated, flag: "UC", reset: "connection termination",
-			transport: tlsError("OPENSSL_internal:" + strings.ToUpper(strings.ReplaceAll(lastError(err), " ", "_"))),
-			message:   "the server ended the connection with a TLS alert: " + lastError(err),
+			kind: terminated, flag: "UC", reset: "connection termination", transport: tlsError(sent.boringSSL()),
+			message: "the server ended the connection with a TLS alert: " + lastError(err),
 		}
 	case strings.Contains(err.Error(), "; REFUSED_STREAM"):
 		return &failure{
@@ -178,10 +180,6 @@ func bodyFailure(err *bodyError) *failure {
 		f.flag, f.detail, f.message = "DPE", "http1.codec_error", err.Error()
 	}
 	return f
-}
-
-func isTLSAlert(err error) bool {
-	return strings.Contains(err.Error(), "remote error: tls:")
 }
 
 func isClosed(err error) bool {

@@ -208,7 +208,7 @@ func (h *health) request(ctx context.Context) (code int, err error) {
 	host := h.node.env.clusterAddress(c.RemoteAddr().String())
 	stream := c
 	if h.tls != nil {
-		config, err := h.tls.config(ctx)
+		config, err := h.tls.config(ctx, h.tls.offer(dialling{}))
 		if err != nil {
 			return 0, err
 		}

@@ -44,12 +44,12 @@ func TestStrict(t *testing.T) {
 		{"no certificate", func(*authority) *tls.Certificate { return nil }, "certificate required", "client didn't provide a certificate", false},
 		{"another authority", func(m *authority) *tls.Certificate {
 			return newAuthority(m.t, "mesh").leaf("spiffe://cluster.local/ns/x/sa/y")
-		}, "unknown certificate authority", "", false},
-		{"another trust domain", func(m *authority) *tls.Certificate { return m.leaf("spiffe://evil.local/ns/x/sa/y") }, "bad certificate", "spiffe://evil.local/ns/x/sa/y", true},
+		}, "unknown certificate authority", "unable to get local issuer certificate", true},
+		{"another trust domain", func(m *authority) *tls.Certificate { return m.leaf("spiffe://evil.local/ns/x/sa/y") }, "unknown certificate", "spiffe://evil.local/ns/x/sa/y", true},
 		{"a trust domain that only begins alike", func(m *authority) *tls.Certificate {
 			return m.leaf("spiffe://cluster.local.evil/ns/x/sa/y")
-		}, "bad certificate", "cluster.local.evil", true},
-		{"no identity", func(m *authority) *tls.Certificate { return m.leaf("x.example.com") }, "bad certificate", "x.example.com", true},
+		}, "unknown certificate", "cluster.local.evil", true},
+		{"no identity", func(m *authority) *tls.Certificate { return m.leaf("x.example.com") }, "unknown certificate", "x.example.com", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLab(t)
@@ -119,7 +119,9 @@ func toSidecar(l *lab, mesh *authority) plan.Endpoint {
 
 func TestServersIdentityIsChecked(t *testing.T) {
 	const prefix = "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote connection failure"
-	const reason = ", transport failure reason: TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify cert failed:TLS_error_end"
+	refused := func(why string) string {
+		return ", transport failure reason: TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:" + why + ":TLS_error_end"
+	}
 	for _, c := range []struct {
 		name   string
 		change func(l *lab, gw *plan.Node)
@@ -129,7 +131,7 @@ func TestServersIdentityIsChecked(t *testing.T) {
 		{"right", func(*lab, *plan.Node) {}, 200, "hello"},
 		{"wrong identity", func(_ *lab, gw *plan.Node) {
 			gw.Clusters[0].Endpoints[0].TLS.SubjectAltNames = []string{"spiffe://cluster.local/ns/other/sa/app"}
-		}, 503, prefix + reason},
+		}, 503, prefix + refused("verify cert failed: SAN matcher, certificate SANs are [spiffe://cluster.local/ns/ns/sa/app]")},
 		{"Istio 1.31 hides why", func(_ *lab, gw *plan.Node) {
 			gw.Clusters[0].Endpoints[0].TLS.SubjectAltNames = []string{"spiffe://cluster.local/ns/other/sa/app"}
 			gw.Envoy = &plan.EnvoyOptions{HideTransportReason: true}
@@ -137,13 +139,13 @@ func TestServersIdentityIsChecked(t *testing.T) {
 		{"another authority", func(l *lab, gw *plan.Node) {
 			l.certs.believe("other", newAuthority(l, "other"))
 			gw.Clusters[0].Endpoints[0].TLS.Trust = "other"
-		}, 503, prefix + reason},
+		}, 503, prefix + refused("verify cert failed: X509_verify_cert: certificate verification error at depth 0: unable to get local issuer certificate")},
 		{"a DNS name that it has not", func(_ *lab, gw *plan.Node) {
 			gw.Clusters[0].Endpoints[0].TLS.VerifyName = "app.ns"
-		}, 503, prefix + reason},
+		}, 503, prefix + refused("x509: certificate is not valid for any names, but wanted to match app.ns")},
 		{"no certificate to show", func(_ *lab, gw *plan.Node) {
 			gw.Clusters[0].Endpoints[0].TLS.Certificate = "missing"
-		}, 503, prefix + ", transport failure reason: TLS_error:Secret is not supplied by SDS"},
+		}, 503, prefix + ", transport failure reason: TLS error: Secret is not supplied by SDS"},
 		{"plaintext to STRICT", func(_ *lab, gw *plan.Node) { gw.Clusters[0].Endpoints[0].TLS = nil }, 503,
 			"upstream connect error or disconnect/reset before headers. reset reason: connection termination"},
 	} {

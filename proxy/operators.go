@@ -110,7 +110,7 @@ func transportReason(x *exchange, _ *response, _ *formatPart) string {
 	if x.failure == nil {
 		return ""
 	}
-	return x.failure.transport
+	return spaceless(x.failure.transport)
 }
 
 func routeName(x *exchange, _ *response, _ *formatPart) string {

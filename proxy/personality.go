@@ -26,6 +26,8 @@ type personality interface {
 	// plaintextOnTLS answers who speaks plain HTTP on a TLS port; nil: nobody.
 	plaintextOnTLS() *response
 	sessionCache() tls.ClientSessionCache
+	// alpn is offered to upstream for a protocol where the plan says nothing.
+	alpn(protocol string) []string
 	leastRequests() bool // else round robin
 
 	// The words of passport.Choice; hostWord is "" where there is no such thing.
@@ -99,6 +101,7 @@ func (*clientPersonality) limits() limits {
 }
 func (*clientPersonality) headerName(canonical string) string   { return canonical }
 func (*clientPersonality) sessionCache() tls.ClientSessionCache { return nil }
+func (*clientPersonality) alpn(string) []string                 { return nil }
 func (*clientPersonality) leastRequests() bool                  { return false }
 func (*clientPersonality) clusterWord() string                  { return "cluster" }
 

@@ -61,7 +61,7 @@ func (d *downstream) carry(s *tcpSession, to *plan.WeightedCluster) {
 	d.mu.Lock()
 	d.end.Chose = append(d.end.Chose, e.choices(cl, to)...)
 	d.mu.Unlock()
-	u, fail := e.dial(d.ctx, d.end.ID)
+	u, fail := e.dial(d.ctx, dialling{}, d.end.ID)
 	if fail != nil {
 		s.flags, s.transport = fail.flag, fail.transport
 		if fail.flag == "UF" { // max_connect_attempts is 1

@@ -109,7 +109,7 @@ func TestTCPFailures(t *testing.T) {
 		{"no cluster", func(_ *lab, n *plan.Node) { n.Clusters = nil }, "NC", `"- - -" 0 NC - - "-" 0 0 0 - "-" "-" "-" "-" "-" - - `},
 		{"no endpoint", func(_ *lab, n *plan.Node) { n.Clusters[0].Endpoints = nil }, "UH", `"- - -" 0 UH - - "-" 0 0 0 - "-" "-" "-" "-" "-" c - `},
 		{"no original destination", func(_ *lab, n *plan.Node) { n.Clusters[0].OriginalDestination = true }, "UH", `"- - -" 0 UH - - "-" 0 0 0 - "-" "-" "-" "-" "-" c - `},
-		{"refused", func(l *lab, _ *plan.Node) { l.refuse("app", 80) }, "UF", `"- - -" 0 UF,URX - - "delayed connect error: Connection refused" 0 0 0 - "-" "-" "-" "-" "-" c - `},
+		{"refused", func(l *lab, _ *plan.Node) { l.refuse("app", 80) }, "UF", `"- - -" 0 UF,URX - - "delayed_connect_error:_Connection_refused" 0 0 0 - "-" "-" "-" "-" "-" c - `},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLab(t)

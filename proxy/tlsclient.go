@@ -4,8 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
-	"slices"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -19,39 +18,105 @@ type clientTLS struct {
 	plan plan.ClientTLS
 
 	mu     sync.Mutex
-	trust  *x509.CertPool
+	trust  *trust
 	cached *tls.Config
+}
+
+// dialling is what a request wants of the connection that it goes by. The zero
+// value is of raw bytes.
+type dialling struct {
+	host     string // Host as it was asked for, without the port
+	protocol string // "http/1.1" or "h2"
+}
+
+// offer is what the ClientHello tells, and whom the server must be: what makes
+// connections to one endpoint different from each other. Envoy has a pool for
+// each (transport socket options are part of the pool's key).
+type offer struct {
+	serverName string
+	verifyHost string // "": no host is checked
+	alpn       string // joined by commas
+}
+
+func (o offer) protocols() []string {
+	if o.alpn == "" {
+		return nil
+	}
+	return strings.Split(o.alpn, ",")
 }
 
 func newClientTLS(n *Node, p *plan.ClientTLS) (*clientTLS, error) {
 	return &clientTLS{node: n, plan: *p}, setParameters(&tls.Config{}, p.TLSParameters)
 }
 
-func (c *clientTLS) config(ctx context.Context) (*tls.Config, error) {
-	var trust *x509.CertPool
-	if c.plan.Trust != "" {
-		var err error
-		if trust, err = c.node.env.Certificates.Trust(ctx, c.plan.Trust); err != nil {
-			return nil, err
-		}
+// offer is that for a request.
+func (c *clientTLS) offer(d dialling) offer {
+	o := offer{serverName: c.plan.ServerName, alpn: strings.Join(c.alpn(d), ",")}
+	if d.host == "" {
+		return o
 	}
-	if c.plan.Certificate != "" { // missing: a failure of its own, before any byte is sent
+	// Envoy: source/common/router/router.cc; of an address no SNI is made.
+	if _, err := netip.ParseAddr(strings.Trim(d.host, "[]")); err != nil && o.serverName == "" && c.plan.ServerNameFromHost {
+		o.serverName = d.host
+	}
+	if c.plan.VerifyHost {
+		o.verifyHost = d.host
+	}
+	return o
+}
+
+// alpn is what the request's protocol makes of the plan's.
+func (c *clientTLS) alpn(d dialling) []string {
+	switch {
+	case d.protocol == "":
+		return c.plan.ALPN
+	case c.plan.IstioALPN && d.protocol == "h2": // istiod: pilot/pkg/xds/filters/filters.go
+		return []string{"istio-h2", "istio", "h2"}
+	case c.plan.IstioALPN:
+		return []string{"istio-http/1.1", "istio", "http/1.1"}
+	case len(c.plan.ALPN) > 0:
+		return c.plan.ALPN
+	}
+	return c.node.personality().alpn(d.protocol)
+}
+
+// config is what to hand to tls.Client. An error says that a certificate or
+// bundle is missing, before any byte is sent.
+func (c *clientTLS) config(ctx context.Context, o offer) (*tls.Config, error) {
+	now, err := c.node.trust(ctx, c.plan.Trust, c.plan.CRL, x509.ExtKeyUsageServerAuth)
+	if err != nil {
+		return nil, err
+	}
+	if c.plan.Certificate != "" {
 		if _, err := c.node.env.Certificates.Certificate(ctx, c.plan.Certificate); err != nil {
 			return nil, err
 		}
 	}
+	prepared, err := c.prepared(now)
+	if err != nil {
+		return nil, err
+	}
+	config := prepared.Clone()
+	config.ServerName, config.NextProtos = o.serverName, o.protocols()
+	config.VerifyConnection = func(cs tls.ConnectionState) error {
+		if refused := c.verify(now, o, cs.PeerCertificates); refused != nil {
+			return refused
+		}
+		return nil
+	}
+	return config, nil
+}
+
+func (c *clientTLS) prepared(now *trust) (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cached != nil && c.trust.Equal(trust) {
+	if c.cached != nil && c.trust.equal(now) {
 		return c.cached, nil
 	}
 	config := &tls.Config{
-		ServerName: c.plan.ServerName,
 		// crypto/tls ties verification to the SNI that is sent; here the two
 		// are apart, as they are in an Envoy: verify does the checking.
 		InsecureSkipVerify: true,
-		VerifyConnection:   c.verify,
-		NextProtos:         c.plan.ALPN,
 		// Envoy keeps one session per cluster (max_session_keys 1). Of an ALB
 		// toward its targets nothing is known: it does full handshakes here.
 		ClientSessionCache: c.node.personality().sessionCache(),
@@ -64,34 +129,31 @@ func (c *clientTLS) config(ctx context.Context) (*tls.Config, error) {
 			return c.node.env.Certificates.Certificate(info.Context(), c.plan.Certificate)
 		}
 	}
-	c.trust, c.cached = trust, config
+	c.trust, c.cached = now, config
 	return config, nil
 }
 
 // verify checks chain, name and identity, as far as the plan asks for them.
-func (c *clientTLS) verify(cs tls.ConnectionState) error {
+func (c *clientTLS) verify(now *trust, o offer, peer []*x509.Certificate) *verifyError {
 	if c.plan.Trust == "" {
 		return nil
 	}
-	leaf := cs.PeerCertificates[0]
-	c.mu.Lock()
-	roots := c.trust
-	c.mu.Unlock()
-	intermediates := x509.NewCertPool()
-	for _, cert := range cs.PeerCertificates[1:] {
-		intermediates.AddCert(cert)
+	if refused := now.verify(peer); refused != nil {
+		return refused
 	}
-	_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, DNSName: c.plan.VerifyName})
-	if err != nil {
-		return &verifyError{leaf, err.Error()}
-	}
-	if len(c.plan.SubjectAltNames) == 0 {
-		return nil
-	}
-	for _, uri := range leaf.URIs {
-		if slices.Contains(c.plan.SubjectAltNames, uri.String()) {
-			return nil
+	leaf := peer[0]
+	if c.plan.VerifyName != "" {
+		if err := leaf.VerifyHostname(c.plan.VerifyName); err != nil {
+			return &verifyError{leaf: leaf, alert: badCertificate, reason: err.Error()}
 		}
 	}
-	return &verifyError{leaf, fmt.Sprintf("the server is %s, expected %s", identityOf(leaf), strings.Join(c.plan.SubjectAltNames, " or "))}
+	if o.verifyHost != "" {
+		if refused := matchHost(leaf, o.verifyHost); refused != nil {
+			return refused
+		}
+	}
+	if len(c.plan.SubjectAltNames) > 0 {
+		return matchNames(leaf, c.plan.SubjectAltNames)
+	}
+	return nil
 }

@@ -20,13 +20,14 @@ import (
 // upstream is one connection to an endpoint.
 type upstream struct {
 	endpoint *endpoint
-	raw      *conn
-	stream   net.Conn    // raw, or TLS over it
-	head     *headReader // HTTP/1.1, under br
-	br       *bufio.Reader
-	bw       *bufio.Writer
-	h2       *http.ClientConn
-	expire   *time.Timer // closes it when idle too long
+	pool
+	raw    *conn
+	stream net.Conn    // raw, or TLS over it
+	head   *headReader // HTTP/1.1, under br
+	br     *bufio.Reader
+	bw     *bufio.Writer
+	h2     *http.ClientConn
+	expire *time.Timer // closes it when idle too long
 
 	mu       sync.Mutex
 	end      passport.ConnEnd
@@ -38,9 +39,9 @@ type upstream struct {
 
 // dial opens a connection to the endpoint. Downstream is the ID of a tunnelled
 // connection, "" for requests.
-func (e *endpoint) dial(ctx context.Context, downstreamID string) (*upstream, *failure) {
+func (e *endpoint) dial(ctx context.Context, d dialling, downstreamID string) (*upstream, *failure) {
 	n := e.cluster.node
-	u := &upstream{endpoint: e}
+	u := &upstream{endpoint: e, pool: e.poolOf(d)}
 	u.end = passport.ConnEnd{
 		ID: n.ids.Next(), Node: n.name, Kind: string(n.kind), Role: passport.Dialled,
 		Peer: e.plan.Node, PeerKind: string(kindOf(e.plan.Node)), Pod: e.plan.Address.Private,
@@ -50,9 +51,9 @@ func (e *endpoint) dial(ctx context.Context, downstreamID string) (*upstream, *f
 	if timeout <= 0 {
 		timeout = plan.DefaultConnectTimeout
 	}
-	connectCtx, cancel := context.WithTimeout(ctx, timeout)
+	connectCtx, cancel := context.WithTimeout(ctx, timeout) // of the handshake too
+	defer cancel()
 	c, err := n.env.Dial(connectCtx, e.plan.Address)
-	cancel()
 	u.end.Connect = time.Since(u.end.Opened)
 	if err != nil {
 		var op *net.OpError
@@ -71,7 +72,7 @@ func (e *endpoint) dial(ctx context.Context, downstreamID string) (*upstream, *f
 	address := n.env.clusterAddress(u.end.Remote)
 	e.remote.Store(&address)
 	if e.tls != nil {
-		if f := u.handshake(ctx); f != nil {
+		if f := u.handshake(ctx, connectCtx); f != nil {
 			_ = c.Close()
 			return nil, u.failed(f)
 		}
@@ -92,23 +93,19 @@ func (u *upstream) failed(f *failure) *failure {
 	return f
 }
 
-// upstreamHandshakeTimeout: an ALB answers 502 after 10 s (ALB user guide,
-// "HTTP 502"); Envoy counts the handshake into its connect timeout of 10 s.
-const upstreamHandshakeTimeout = 10 * time.Second
-
-func (u *upstream) handshake(ctx context.Context) *failure {
+// handshake ends with until: an ALB answers 502 after 10 s (ALB user guide,
+// "HTTP 502"); Envoy counts the handshake into its connect timeout.
+func (u *upstream) handshake(ctx, until context.Context) *failure {
 	p := &u.endpoint.tls.plan
-	end := &passport.TLSEnd{Terminated: true, SNI: p.ServerName, Offered: p.ALPN, Why: p.Why}
+	end := &passport.TLSEnd{Terminated: true, SNI: u.offer.serverName, Offered: u.offer.protocols(), Why: p.Why}
 	u.end.TLS = end
-	config, err := u.endpoint.tls.config(ctx)
+	config, err := u.endpoint.tls.config(ctx, u.offer)
 	if err != nil {
 		return secretFailure(err)
 	}
-	handshakeCtx, cancel := context.WithTimeout(ctx, upstreamHandshakeTimeout)
-	defer cancel()
 	t := tls.Client(u.raw, config)
 	start := time.Now()
-	err = t.HandshakeContext(handshakeCtx)
+	err = t.HandshakeContext(until)
 	u.end.Handshake = time.Since(start)
 	if err != nil {
 		f := handshakeFailure(ctx, err)
@@ -132,15 +129,15 @@ func (u *upstream) speaksHTTP2() bool {
 	if u.end.TLS != nil && u.end.TLS.ALPN != "" {
 		return u.end.TLS.ALPN == "h2"
 	}
-	return u.endpoint.cluster.plan.Protocol == "h2"
+	return u.protocol == "h2"
 }
 
 // connect gives a connection for one request, pooled or new.
-func (e *endpoint) connect(ctx context.Context) (*upstream, *failure) {
-	if u := e.take(); u != nil {
+func (e *endpoint) connect(ctx context.Context, d dialling) (*upstream, *failure) {
+	if u := e.take(d); u != nil {
 		return u, nil
 	}
-	u, f := e.dial(ctx, "")
+	u, f := e.dial(ctx, d, "")
 	if f != nil {
 		return nil, f
 	}

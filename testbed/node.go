@@ -261,3 +261,8 @@ func (c *nodeCertificates) Trust(ctx context.Context, name string) (*x509.CertPo
 	}
 	return c.vault.Trust(name)
 }
+
+// CRL is proxy.Certificates'.
+func (c *nodeCertificates) CRL(_ context.Context, name string) ([]*x509.RevocationList, error) {
+	return c.vault.CRL(name)
+}
