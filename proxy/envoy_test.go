@@ -194,18 +194,18 @@ func TestEnvoyErrors(t *testing.T) {
 		{"no cluster", func(_ *lab, n *plan.Node) { n.Clusters = nil }, nil, 503, "NC", "cluster_not_found", "-", ""},
 		{"no endpoint", func(_ *lab, n *plan.Node) { n.Clusters[0].Endpoints = nil }, nil, 503, "UH", "no_healthy_upstream", "-", "no healthy upstream"},
 		{"refused", func(l *lab, _ *plan.Node) { l.refuse("app", 80) }, nil, 503, "URX,UF",
-			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", "delayed connect error: Connection refused", refused},
+			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", "delayed_connect_error:_Connection_refused", refused},
 		{"refused, no retries", func(l *lab, n *plan.Node) {
 			l.refuse("app", 80)
 			n.Routes[0].VirtualHosts[0].Routes[0].Retry = nil
 		}, nil, 503, "UF",
-			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", "delayed connect error: Connection refused",
+			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", "delayed_connect_error:_Connection_refused",
 			strings.Replace(refused, "retried and the latest ", "", 1)},
 		{"refused, inbound", func(l *lab, n *plan.Node) {
 			l.refuse("app", 80)
 			n.Routes[0].VirtualHosts[0].Routes[0].Retry.On = []string{"reset-before-request"}
 		}, nil, 503, "URX,UF",
-			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", "delayed connect error: Connection refused", refused},
+			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", "delayed_connect_error:_Connection_refused", refused},
 		{"closed without a response", func(l *lab, n *plan.Node) {
 			n.Routes[0].VirtualHosts[0].Routes[0].Retry.On = []string{"connect-failure", "reset-before-request"} // it was not before
 			l.raw("app", 80, func(_ net.Conn, br *bufio.Reader) { _, _ = http.ReadRequest(br) })
