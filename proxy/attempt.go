@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -12,55 +11,39 @@ import (
 
 // send tries the endpoints of a cluster as often as the route allows.
 func (x *exchange) send(cl *cluster) *response {
+	x.awaitRequest()
+	policy := x.route.plan.Retry
 	var tried []*endpoint
 	for attempt := 1; ; attempt++ {
 		e := cl.pick(x.d.original, tried)
 		if e == nil {
 			return x.fail(&failure{kind: noEndpoint, flag: "UH", detail: "no_healthy_upstream", message: "the cluster has no endpoint"})
 		}
-		tried = append(tried, e)
+		if policy != nil && policy.OtherHosts {
+			tried = append(tried, e)
+		}
 		x.endpoint = e
 		x.chose("endpoint", e.name(), e.why(cl), plan.Source{})
 		res, f := x.attempt(e, attempt, 0)
-		words := grpcRetry(res)
-		if f != nil {
-			words = f.retry
-		}
-		policy := x.route.plan.Retry
-		retry := policy != nil && overlap(policy.On, words) && x.req.body.revoke()
-		switch {
-		case retry && attempt <= policy.Attempts:
-			x.retries++
-			if f == nil {
-				x.dismiss(res)
+		if wouldRetry(policy, res, f) && x.req.body.revoke() {
+			if attempt <= policy.Attempts {
+				x.retries++
+				if f == nil {
+					x.dismiss(res)
+				}
+				if !sleep(x.ctx, backOff(policy, attempt)) {
+					return x.fail(exchangeFailure(x.ctx, x.ctx.Err()))
+				}
+				continue
 			}
-			if !sleep(x.ctx, backOff(attempt)) {
-				return x.fail(exchangeFailure(x.ctx, x.ctx.Err()))
-			}
-			continue
-		case retry && x.retries > 0:
 			x.flag("URX", "") // UpstreamRetryLimitExceeded
 		}
 		if f == nil {
+			x.req.body.settle()
 			return res
 		}
 		return x.fail(f)
 	}
-}
-
-// grpcRetry gives the retry_on words under which a response is tried again:
-// those of a gRPC status that came with the head.
-func grpcRetry(r *response) []string {
-	if r == nil {
-		return nil
-	}
-	switch r.header.Get("Grpc-Status") {
-	case "1":
-		return []string{"cancelled"}
-	case "14":
-		return []string{"unavailable"}
-	}
-	return nil
 }
 
 // dismiss gives out the end of an attempt whose response nobody will see.
@@ -72,25 +55,6 @@ func (x *exchange) dismiss(res *response) {
 	x.node.env.Sink.Request(*x.out)
 	x.out = nil
 }
-
-// backOff is Envoy's: a random time up to 25 ms times 2^n-1 (router retry
-// back-off, base interval 25 ms); the middle of it, so that runs are alike.
-func backOff(attempt int) time.Duration {
-	return time.Duration(1<<attempt-1) * 25 * time.Millisecond / 2
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-var errResponseTimeout = errors.New("idle timeout while waiting for the response")
 
 // maxUnserved is how often a request moves to another connection because the
 // peer has told that it did not look at it.
@@ -136,6 +100,10 @@ func (x *exchange) attempt(e *endpoint, attempt, again int) (*response, *failure
 		timer = time.AfterFunc(idle, func() { cancel(errResponseTimeout) })
 		progress = func() { timer.Reset(idle) }
 	}
+	oneTry := &alarm{}
+	if d := x.route.timeouts.oneTry; d > 0 {
+		x.req.body.whenWhole(func() { oneTry.set(d, func() { cancel(errTryTimeout) }) })
+	}
 	finished := func() {
 		if timer != nil {
 			timer.Stop()
@@ -143,6 +111,7 @@ func (x *exchange) attempt(e *endpoint, attempt, again int) (*response, *failure
 		cancel(nil)
 	}
 	res, err := u.roundTrip(ctx, x.req.lend(progress), header, x.interim)
+	oneTry.stop()
 	if err != nil {
 		f := exchangeFailure(ctx, err)
 		finished()
@@ -153,7 +122,6 @@ func (x *exchange) attempt(e *endpoint, attempt, again int) (*response, *failure
 		x.endAttempt(out, f)
 		return nil, f
 	}
-	x.req.body.settle()
 	x.headAt = time.Since(x.began)
 	out.FirstByte, out.Status = time.Since(out.Started), res.status
 	x.out = out

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -28,11 +29,19 @@ type requestBody struct {
 	lease int
 	kept  []byte // what was read, for another attempt
 	spent bool   // more was read than is kept
+	waits []func()
+	// mirrored is what was read, for the mirrors; nil: none of it is wanted, or
+	// it is too long.
+	mirrored *bytes.Buffer
 }
 
 // maxKept is how much of a body is kept for another attempt. An Envoy keeps up
 // to 1 MiB (per_connection_buffer_limit_bytes), and tries no longer one again.
 const maxKept = 64 << 10
+
+// maxMirrored is how much of a body mirrors get: an Envoy gives up on a copy
+// that is longer than its buffer (per_connection_buffer_limit_bytes).
+const maxMirrored = 1 << 20
 
 // bodyError is a request's body that broke off.
 type bodyError struct{ err error }
@@ -95,6 +104,11 @@ func (b *requestBody) read(p []byte) (int, error) {
 	} else {
 		b.kept = append(b.kept, p[:n]...)
 	}
+	if b.mirrored != nil {
+		if b.mirrored.Write(p[:n]); b.mirrored.Len() > maxMirrored {
+			b.mirrored = nil
+		}
+	}
 	if err != nil && err != io.EOF {
 		err = &bodyError{err}
 		if b.broken != nil {
@@ -103,7 +117,50 @@ func (b *requestBody) read(p []byte) (int, error) {
 	}
 	b.err = err
 	b.whole.Store(err == io.EOF)
+	if err == io.EOF {
+		for _, f := range b.waits {
+			f()
+		}
+		b.waits = nil
+	}
 	return n, err
+}
+
+// whenWhole calls f once all of the body was read, which may be at once. F must
+// not read on.
+func (b *requestBody) whenWhole(f func()) {
+	if b == nil {
+		f()
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == io.EOF {
+		f()
+		return
+	}
+	b.waits = append(b.waits, f)
+}
+
+// copyAll has all of the body copied as it is read.
+func (b *requestBody) copyAll() {
+	if b != nil {
+		b.mu.Lock()
+		b.mirrored = &bytes.Buffer{}
+		b.mu.Unlock()
+	}
+}
+
+// copied is the copy of a body that was read whole, nil for no body; false: it
+// was too long. It may be called within whenWhole.
+func (b *requestBody) copied() ([]byte, bool) {
+	switch {
+	case b == nil:
+		return nil, true
+	case b.mirrored == nil:
+		return nil, false
+	}
+	return b.mirrored.Bytes(), true
 }
 
 // revoke takes the body back from an attempt that failed; false: it cannot be

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -193,22 +194,28 @@ func newUUID() string {
 func (*envoy) mayForward(*exchange, *cluster) *response { return nil }
 
 // forward: the router counts attempts where istiod asks for it
-// (include_request_attempt_count).
+// (include_request_attempt_count), and says how long the next hop may take.
 func (e *envoy) forward(x *exchange, h http.Header, attempt int) {
 	if e.gateway || x.d.at.outbound { // not inbound
-		h["X-Envoy-Attempt-Count"] = []string{fmt.Sprint(attempt)}
+		h["X-Envoy-Attempt-Count"] = []string{strconv.Itoa(attempt)}
+	}
+	if d := x.expected(attempt); d > 0 {
+		h["X-Envoy-Expected-Rq-Timeout-Ms"] = []string{millis(d)}
 	}
 }
 
 func (e *envoy) answer(x *exchange, r *response, fromUpstream bool) {
 	h := r.header
 	if fromUpstream { // Router::Filter::onUpstreamHeaders
-		h["X-Envoy-Upstream-Service-Time"] = []string{millis(x.headAt - x.sentAt)}
+		if at, whole := x.whole(); whole {
+			h["X-Envoy-Upstream-Service-Time"] = []string{millis(max(x.headAt-at, 0))}
+		}
 		x.route.toward[x.to].response.apply(h, x, r)
 		x.route.headers.response.apply(h, x, r)
 	} else {
-		e.localReply(r)
+		e.localReply(x, r)
 	}
+	x.corsResponse(h)
 	// server_header_transformation OVERWRITE: "istio-envoy" at gateways and
 	// inbound, "envoy" outbound.
 	h["Server"] = []string{"istio-envoy"}
@@ -219,17 +226,6 @@ func (e *envoy) answer(x *exchange, r *response, fromUpstream bool) {
 		h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	}
 	delete(h, "X-Envoy-Decorator-Operation")
-}
-
-// localReply gives a reply of the Envoy's own the type that its body has.
-// Envoy: source/common/http/utility.cc Utility::prepareLocalReply
-func (*envoy) localReply(r *response) {
-	switch {
-	case r.length == 0:
-		delete(r.header, "Content-Type")
-	case r.header["Content-Type"] == nil:
-		r.header["Content-Type"] = []string{"text/plain"}
-	}
 }
 
 func (*envoy) noRoute(*exchange) *response { return localReply(http.StatusNotFound, "", "") }
@@ -246,6 +242,8 @@ func (e *envoy) fail(x *exchange, f *failure) *response {
 		return localReply(http.StatusServiceUnavailable, "", "")
 	case responseTimeout:
 		return localReply(http.StatusGatewayTimeout, "text/plain", "upstream request timeout")
+	case badResponse: // a reset for a protocol error
+		return e.upstreamReset(x, f, http.StatusBadGateway)
 	case clientGone:
 		return nil // logged with code 0
 	case clientBroke:
@@ -254,6 +252,12 @@ func (e *envoy) fail(x *exchange, f *failure) *response {
 		}
 		return e.malformed(nil)
 	}
+	return e.upstreamReset(x, f, http.StatusServiceUnavailable)
+}
+
+// upstreamReset is what the router answers when it has no response.
+// Envoy: source/common/router/router.cc Filter::onUpstreamReset
+func (e *envoy) upstreamReset(x *exchange, f *failure, status int) *response {
 	body := "upstream connect error or disconnect/reset before headers. "
 	if x.retries > 0 {
 		body += "retried and the latest "
@@ -262,7 +266,7 @@ func (e *envoy) fail(x *exchange, f *failure) *response {
 	if f.transport != "" && !e.hideReason {
 		body += ", transport failure reason: " + f.transport
 	}
-	return localReply(http.StatusServiceUnavailable, "text/plain", body)
+	return localReply(status, "text/plain", body)
 }
 
 // malformed: ServerConnectionImpl::sendProtocolError (http1/codec_impl.cc), whose

@@ -222,10 +222,11 @@ func TestEnvoyErrors(t *testing.T) {
 				_, _ = io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x46") // a TLS alert, without a newline
 				_, _ = io.Copy(io.Discard, br)
 			})
-		}, nil, 503, "UPE", "upstream_reset_before_response_started{protocol_error}", "-", prefix + "reset reason: protocol error"},
-		{"request timeout", func(l *lab, _ *plan.Node) {
+		}, nil, 502, "UPE", "upstream_reset_before_response_started{protocol_error}", "-", prefix + "reset reason: protocol error"},
+		{"request timeout", func(l *lab, n *plan.Node) {
+			n.Routes[0].VirtualHosts[0].Routes[0].Timeout = 50 * time.Millisecond
 			l.raw("app", 80, func(_ net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
-		}, func(l *limits) { l.responseIdle = 50 * time.Millisecond }, 504, "UT", "response_timeout", "-", "upstream request timeout"},
+		}, nil, 504, "UT", "response_timeout", "-", "upstream request timeout"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLab(t)

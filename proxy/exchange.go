@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"hoplab.dev/passport"
@@ -53,6 +54,9 @@ type exchange struct {
 	answered  int           // bytes of the head of the response, about
 	res       *response     // what was answered; nil: nothing
 	to        *plan.WeightedCluster
+	origin    string       // that the route's CORS policy allows
+	wholeAt   atomic.Int64 // when the request had come in whole; 0: not yet
+	alarm     alarm        // of the route's timeout
 }
 
 // exchange serves one request.
@@ -118,6 +122,12 @@ func (x *exchange) act() *response {
 	}
 	r := &x.route.plan
 	x.chose(p.routeWord(), r.Name, r.Because, r.Source)
+	if res := x.fault(); res != nil || x.ctx.Err() != nil {
+		return res
+	}
+	if res := x.corsRequest(); res != nil {
+		return res
+	}
 	switch {
 	case r.Redirect != nil:
 		return p.redirect(x, r.Redirect)
@@ -178,6 +188,7 @@ func (x *exchange) forward(st *state) *response {
 		return res
 	}
 	x.route.prepare(x, x.to)
+	x.mirror(st)
 	return x.send(cl)
 }
 
@@ -221,6 +232,9 @@ func (x *exchange) respond(res *response) {
 		_ = res.body.Close()
 	}
 	switch {
+	case errors.Is(err, errUpstreamBody) && errors.Is(context.Cause(x.ctx), errResponseTimeout):
+		x.flag("UT", "response_timeout")
+		x.end.Ended = &passport.Ended{Flag: "UT", Detail: x.details, Message: "the response did not end within the route's timeout"}
 	case errors.Is(err, errUpstreamBody) && x.ctx.Err() == nil:
 		x.flag("UC", "upstream_reset_after_response_started{connection_termination}")
 		x.end.Ended = &passport.Ended{Flag: "UC", Detail: x.details, Message: err.Error()}
@@ -251,6 +265,7 @@ func stripHopResponse(res *response) {
 
 // finish gives out the request's ends.
 func (x *exchange) finish() {
+	x.alarm.stop()
 	if x.out != nil {
 		x.out.Total = time.Since(x.out.Started)
 		x.out.BodySent = x.w.bytesRead()

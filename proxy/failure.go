@@ -41,10 +41,14 @@ const (
 	unknownCluster                     // the route names a cluster that is not there
 )
 
-// unsentRetry are the words for a request of which nothing was sent: a failed
-// handshake is a failed connect, and "reset-before-request" is that no header
-// went out (router retry_state_impl.cc wouldRetryFromReset).
-var unsentRetry = []string{"connect-failure", "reset-before-request", "reset"}
+// The retry_on words of failures (router retry_state_impl.cc
+// wouldRetryFromReset). Of unsentRetry nothing was sent: a failed handshake is
+// a failed connect, and "reset-before-request" is that no header went out.
+var (
+	resetRetry   = []string{"reset", "5xx", "gateway-error"}
+	unsentRetry  = []string{"connect-failure", "reset-before-request", "reset", "5xx", "gateway-error"}
+	refusedRetry = []string{"refused-stream", "reset", "5xx", "gateway-error"}
+)
 
 // details are Envoy's response code details.
 func (f *failure) details() string {
@@ -68,8 +72,7 @@ func connectFailure(ctx context.Context, err error) *failure {
 	f := &failure{kind: connectRefused, flag: "UF", reset: "remote connection failure", retry: unsentRetry, message: "connect: " + err.Error()}
 	switch {
 	case ctx.Err() != nil:
-		f.kind, f.flag, f.detail, f.retry = clientGone, "DC", "downstream_remote_disconnect", nil
-		f.message = "the client went away during the connect to upstream"
+		return contextFailure(ctx, "during the connect to upstream")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.transport, f.message = "delayed connect error: Connection refused", "the connection was refused"
 	case isTimeout(err):
@@ -89,8 +92,7 @@ func handshakeFailure(ctx context.Context, err error) *failure {
 	sent, alerted := remoteAlert(err)
 	switch {
 	case ctx.Err() != nil:
-		f.kind, f.flag, f.detail, f.retry = clientGone, "DC", "downstream_remote_disconnect", nil
-		f.message = "the client went away during the TLS handshake with upstream"
+		return contextFailure(ctx, "during the TLS handshake with upstream")
 	case errors.As(err, &refused):
 		f.transport = tlsError(certificateVerifyFailed + ":" + refused.reason)
 		f.message = "the server's certificate was refused: " + refused.Error()
@@ -134,35 +136,45 @@ func exchangeFailure(ctx context.Context, err error) *failure {
 	switch {
 	case errors.As(err, &broken), errors.As(cause, &broken):
 		return bodyFailure(broken)
-	case errors.Is(err, errResponseTimeout), errors.Is(cause, errResponseTimeout):
-		return &failure{kind: responseTimeout, flag: "UT", detail: "response_timeout", message: "no byte of a response came within the idle timeout"}
 	case ctx.Err() != nil:
-		return &failure{kind: clientGone, flag: "DC", detail: "downstream_remote_disconnect", message: "the client went away before the response"}
+		return contextFailure(ctx, "before the response")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isReset(err), isClosed(err):
 		return &failure{
-			kind: terminated, flag: "UC", reset: "connection termination", retry: []string{"reset"},
+			kind: terminated, flag: "UC", reset: "connection termination", retry: resetRetry,
 			message: "the server closed the connection without a response",
 		}
 	case alerted:
 		// TLS 1.3: a server refuses a client certificate after the client's
 		// handshake is over, and the alert comes with the first read.
 		return &failure{
-			kind: terminated, flag: "UC", reset: "connection termination", transport: tlsError(sent.boringSSL()),
+			kind: terminated, flag: "UC", reset: "connection termination", retry: resetRetry, transport: tlsError(sent.boringSSL()),
 			message: "the server ended the connection with a TLS alert: " + lastError(err),
 		}
 	case strings.Contains(err.Error(), "; REFUSED_STREAM"):
 		return &failure{
-			kind: terminated, flag: "UR", reset: "remote refused stream reset", retry: []string{"refused-stream", "reset"},
+			kind: terminated, flag: "UR", reset: "remote refused stream reset", retry: refusedRetry,
 			message: "the server refused the stream",
 		}
 	case strings.Contains(err.Error(), "stream error:"):
 		return &failure{
-			kind: terminated, flag: "UR", reset: "remote reset", retry: []string{"reset"},
+			kind: terminated, flag: "UR", reset: "remote reset", retry: resetRetry,
 			message: "the server reset the stream: " + err.Error(),
 		}
 	default:
-		return &failure{kind: badResponse, flag: "UPE", reset: "protocol error", message: "the server's answer is not HTTP: " + err.Error()}
+		return &failure{kind: badResponse, flag: "UPE", reset: "protocol error", retry: resetRetry, message: "the server's answer is not HTTP: " + err.Error()}
 	}
+}
+
+// contextFailure explains what ended with its context: a timeout that was the
+// cause, else the client's leaving.
+func contextFailure(ctx context.Context, when string) *failure {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errResponseTimeout):
+		return &failure{kind: responseTimeout, flag: "UT", detail: "response_timeout", message: "the timeout passed " + when}
+	case errors.Is(cause, errTryTimeout):
+		return &failure{kind: responseTimeout, flag: "UT", detail: "upstream_per_try_timeout", retry: resetRetry, message: "the timeout of one try passed " + when}
+	}
+	return &failure{kind: clientGone, flag: "DC", detail: "downstream_remote_disconnect", message: "the client went away " + when}
 }
 
 // isUnserved tells that an HTTP/2 peer has not looked at the request: its

@@ -194,8 +194,11 @@ func (w *http2Writer) write(r *response) error {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // net/http would guess
 	}
-	if r.length >= 0 && r.status >= 200 && r.status != http.StatusNoContent {
+	switch {
+	case r.length >= 0 && !r.untold && r.status >= 200 && r.status != http.StatusNoContent:
 		h.Set("Content-Length", fmt.Sprint(r.length))
+	default:
+		h["Content-Length"] = nil // net/http would count an empty body
 	}
 	if limit := w.d.node.personality().limits().requestsPerConnection; w.d.lastRequest(w.ordinal, limit) || r.closeAfter {
 		h.Set("Connection", "close") // net/http turns this into a GOAWAY

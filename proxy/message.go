@@ -68,12 +68,18 @@ func (r *request) pathOnly() string {
 
 // response is what goes back: from upstream, or a reply of the node's own.
 type response struct {
-	status  int
-	reason  string // "" is the usual one
-	header  http.Header
-	body    io.ReadCloser
-	length  int64 // -1: not known
-	trailer func() http.Header
+	status int
+	reason string // "" is the usual one
+	header http.Header
+	body   io.ReadCloser
+	length int64 // -1: not known
+	// untold: who made the response did not tell the length, which is known
+	// nevertheless: its head was the end of it.
+	untold bool
+	// grpcStatus is what a reply of an Envoy's own says to who speaks gRPC; nil:
+	// what goes with status.
+	grpcStatus *int
+	trailer    func() http.Header
 	// tunnel is the upstream connection after 101.
 	tunnel *upstreamTunnel
 	// closeAfter asks that the connection is not used again.

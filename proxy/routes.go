@@ -37,6 +37,8 @@ type route struct {
 	rule    *ruleMatch   // what an ALB's rule asks; nil: nothing
 	rewrite *rewrite     // nil: none
 	headers headerChanges
+	timeouts
+	cors []stringMatch // the origins of plan.CORS
 	// toward are the changes of those of plan.Forward that have some.
 	toward map[*plan.WeightedCluster]headerChanges
 }
@@ -73,7 +75,7 @@ func newRouteTable(rc plan.RouteConfig) (*routeTable, error) {
 }
 
 func newRoute(p plan.Route) (*route, error) {
-	r := &route{plan: p}
+	r := &route{plan: p, timeouts: newTimeouts(&p)}
 	var err error
 	if r.match, err = newRequestMatch(&p.Match); err != nil {
 		return nil, err
@@ -85,6 +87,9 @@ func newRoute(p plan.Route) (*route, error) {
 		return nil, err
 	}
 	if r.headers, err = newHeaderChanges(p.HeaderChanges); err != nil {
+		return nil, err
+	}
+	if r.cors, err = newOrigins(p.CORS); err != nil {
 		return nil, err
 	}
 	r.toward = map[*plan.WeightedCluster]headerChanges{}

@@ -137,7 +137,7 @@ func TestWebSocketTunnels(t *testing.T) {
 			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")
 		})
 		res, _ := l.wire("gw", 80).get("/")
-		assert.Equal(t, 503, res.StatusCode)
+		assert.Equal(t, 502, res.StatusCode)
 	})
 }
 

@@ -259,7 +259,7 @@ func (u *upstream) roundTripHTTP2(ctx context.Context, r *outgoing, header http.
 		res.ContentLength = -1
 	}
 	return &response{
-		status: res.StatusCode, header: res.Header, length: res.ContentLength,
+		status: res.StatusCode, header: res.Header, length: res.ContentLength, untold: res.Header["Content-Length"] == nil,
 		body:    &sharedBody{res.Body, u},
 		trailer: func() http.Header { return res.Trailer },
 		ready:   func() bool { return false }, // net/http does not tell
