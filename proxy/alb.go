@@ -89,6 +89,9 @@ func (a *alb) receive(x *exchange) *response {
 		return a.page(463)
 	}
 	x.req.authority = hostFor(x.req.authority, x.d.at.port)
+	if x.req.upgrade != websocket { // ALB guide, "Listeners": WebSockets alone
+		x.req.upgrade = ""
+	}
 	// ALB guide, "HTTP headers and Application Load Balancers": append is the
 	// default of routing.http.xff_header_processing.mode.
 	xff := append(forwardedFor(h), x.d.remoteHost())

@@ -17,10 +17,8 @@ import (
 // envoy behaves as an Envoy that istiod configures: an ingress gateway, or a
 // sidecar.
 type envoy struct {
-	gateway        bool
-	identity       string // own SPIFFE ID
-	trustedProxies int    // numTrustedProxies
-	hideReason     bool   // no transport failure reason in bodies
+	gateway bool
+	options plan.EnvoyOptions
 }
 
 // limits: Envoy's defaults (HttpConnectionManager: max_request_headers_kb 60,
@@ -53,136 +51,6 @@ func (*envoy) alpn(protocol string) []string { return []string{protocol} }
 
 // sessionCache: max_session_keys is 1 by default.
 func (*envoy) sessionCache() tls.ClientSessionCache { return tls.NewLRUClientSessionCache(1) }
-
-// receive is ConnectionManagerUtility::mutateRequestHeaders (Envoy,
-// source/common/http/conn_manager_utility.cc) with the settings of istiod
-// (pilot/pkg/networking/core/gateway.go, listener_builder.go).
-func (e *envoy) receive(x *exchange) *response {
-	r, h := x.req, x.req.header
-	if r.major == 1 && r.minor == 0 { // accept_http_10 is off
-		x.flag("", "low_version")
-		res := localReply(http.StatusUpgradeRequired, "", "")
-		res.closeAfter = true
-		return res
-	}
-	if r.ambiguity != "" { // allow_chunked_length is off (http1/codec_impl.cc)
-		detail := "http1.codec_error"
-		if r.ambiguity == "BothTeClPresent" {
-			detail = "http1.content_length_and_chunked_not_allowed"
-		}
-		x.flag("DPE", detail)
-		return e.malformed(nil)
-	}
-	if r.fields > maxHeaders {
-		x.flag("DPE", "http1.too_many_headers")
-		return e.malformed(errHeadTooLarge)
-	}
-	if r.authority == "" {
-		x.flag("", "missing_host_header")
-		return localReply(http.StatusBadRequest, "", "")
-	}
-	r.path = normalPath(r.path)
-	for name := range h { // internal headers are nobody's to send from outside
-		if e.gateway && strings.HasPrefix(name, "X-Envoy-") {
-			delete(h, name)
-		}
-	}
-	if e.gateway {
-		e.receiveAtEdge(x)
-	} else if h.Get("X-Forwarded-Proto") == "" {
-		h["X-Forwarded-Proto"] = []string{r.scheme}
-	}
-	if e.gateway || h.Get("X-Request-Id") == "" { // at the edge a client's own is replaced
-		h["X-Request-Id"] = []string{newUUID()}
-	}
-	// :scheme, where the client sends none: as x-forwarded-proto says.
-	if proto := strings.ToLower(h.Get("X-Forwarded-Proto")); r.major == 1 && (proto == "http" || proto == "https") {
-		r.scheme = proto
-	}
-	e.clientCertificate(x)
-	return nil
-}
-
-// maxHeaders is common_http_protocol_options.max_headers_count's default.
-const maxHeaders = 100
-
-// receiveAtEdge: use_remote_address is on, with xff_num_trusted_hops from
-// gatewayTopology.numTrustedProxies.
-func (e *envoy) receiveAtEdge(x *exchange) {
-	h, peer := x.req.header, x.d.remoteHost()
-	entries := forwardedFor(h)
-	x.remote = peer
-	if n := e.trustedProxies; n > 0 && len(entries) >= n {
-		x.remote = entries[len(entries)-n]
-	}
-	xff := peer
-	if given := strings.Join(h["X-Forwarded-For"], ","); given != "" {
-		xff = given + "," + peer
-	}
-	h["X-Forwarded-For"] = []string{xff}
-	if e.trustedProxies == 0 || h.Get("X-Forwarded-Proto") == "" {
-		h["X-Forwarded-Proto"] = []string{x.req.scheme}
-	}
-	h["X-Envoy-External-Address"] = []string{x.remote}
-}
-
-// clientCertificate is x-forwarded-client-cert: APPEND_FORWARD on a sidecar's
-// inbound side; at a gateway, and without a client certificate, it is removed.
-func (e *envoy) clientCertificate(x *exchange) {
-	h := x.req.header
-	t := x.d.end.TLS
-	if e.gateway || t == nil || !t.Complete || t.Peer == nil {
-		delete(h, "X-Forwarded-Client-Cert")
-		return
-	}
-	element := fmt.Sprintf(`By=%s;Hash=%s;Subject="%s"`, e.identity, x.d.peerHash, t.Peer.Subject)
-	for _, uri := range t.Peer.URIs {
-		element += ";URI=" + uri
-	}
-	for _, name := range t.Peer.DNSNames {
-		element += ";DNS=" + name
-	}
-	if given := h.Get("X-Forwarded-Client-Cert"); given != "" {
-		element = given + "," + element
-	}
-	h["X-Forwarded-Client-Cert"] = []string{element}
-}
-
-// normalPath is Istio's default, BASE: dot segments of RFC 3986 are resolved,
-// slashes stay as they are, a fragment is dropped.
-func normalPath(target string) string {
-	p, query, hasQuery := strings.Cut(target, "?")
-	p, _, _ = strings.Cut(p, "#")
-	if strings.Contains(p, "/.") && strings.HasPrefix(p, "/") {
-		p = removeDotSegments(p)
-	}
-	if hasQuery {
-		query, _, _ = strings.Cut(query, "#")
-		return p + "?" + query
-	}
-	return p
-}
-
-// removeDotSegments is RFC 3986 section 5.2.4; path.Clean would merge slashes.
-func removeDotSegments(p string) string {
-	var out []string
-	segments := strings.Split(p, "/")[1:]
-	for i, s := range segments {
-		last := i == len(segments)-1
-		switch s {
-		case ".", "..":
-			if s == ".." && len(out) > 0 {
-				out = out[:len(out)-1]
-			}
-			if last {
-				out = append(out, "")
-			}
-		default:
-			out = append(out, s)
-		}
-	}
-	return "/" + strings.Join(out, "/")
-}
 
 func newUUID() string {
 	var b [16]byte
@@ -263,7 +131,7 @@ func (e *envoy) upstreamReset(x *exchange, f *failure, status int) *response {
 		body += "retried and the latest "
 	}
 	body += "reset reason: " + f.reset
-	if f.transport != "" && !e.hideReason {
+	if f.transport != "" && !e.options.HideTransportReason {
 		body += ", transport failure reason: " + f.transport
 	}
 	return localReply(status, "text/plain", body)

@@ -44,7 +44,8 @@ func TestGatewayForwardedHeaders(t *testing.T) {
 		n.Envoy = &plan.EnvoyOptions{NumTrustedProxies: c.trusted}
 		l.node(n)
 		headers(t, l)
-		fields := []string{"X-Envoy-Internal: true", "X-Envoy-Retry-On: 5xx", "X-Request-Id: mine", "X-Forwarded-Client-Cert: forged"}
+		fields := []string{"X-Envoy-Internal: true", "X-Envoy-Retry-On: 5xx", "X-Request-Id: mine", "X-Forwarded-Client-Cert: forged",
+			"X-Envoy-Decorator-Operation: mine", "X-Envoy-Expected-Rq-Timeout-Ms: 1", "X-Envoy-External-Address: 1.1.1.1"}
 		if c.xff != "" {
 			fields = append(fields, "X-Forwarded-For: "+c.xff)
 		}
@@ -58,6 +59,8 @@ func TestGatewayForwardedHeaders(t *testing.T) {
 		assert.Equal(t, c.wantAddress, field(head, "x-envoy-external-address"), "%+v", c)
 		assert.Empty(t, field(head, "x-envoy-internal"))
 		assert.Empty(t, field(head, "x-envoy-retry-on"))
+		assert.Empty(t, field(head, "x-envoy-decorator-operation"))
+		assert.Empty(t, field(head, "x-envoy-expected-rq-timeout-ms"))
 		assert.Empty(t, field(head, "x-forwarded-client-cert"), "no client certificate: a stranger's word")
 		assert.Empty(t, field(head, "x-forwarded-port"))
 		assert.Equal(t, "1", field(head, "x-envoy-attempt-count"))
@@ -88,12 +91,15 @@ func TestSidecarHeaders(t *testing.T) {
 	}
 	cert := mesh.leaf("spiffe://cluster.local/ns/x/sa/y")
 	element := "By=spiffe://cluster.local/ns/ns/sa/app;Hash=" + hash(cert) + `;Subject="";URI=spiffe://cluster.local/ns/x/sa/y`
-	res, head := ask(cert, "X-Request-Id: kept", "X-Forwarded-For: 1.1.1.1", "X-Forwarded-Proto: ftp")
+	res, head := ask(cert, "X-Envoy-Attempt-Count: 3", "X-Envoy-Retry-On: 5xx", "X-Request-Id: kept", "X-Forwarded-For: 1.1.1.1", "X-Forwarded-Proto: ftp")
 	assert.Equal(t, element, field(head, "x-forwarded-client-cert"))
 	assert.Equal(t, "kept", field(head, "x-request-id"))
 	assert.Equal(t, "1.1.1.1", field(head, "x-forwarded-for"), "a sidecar appends nothing")
+	assert.Equal(t, "1.1.1.1:0", envoyFields(t, l.request("sidecar/ns/app-0", 1).Log)["downstream_remote_address"], "and believes the last")
 	assert.Equal(t, "ftp", field(head, "x-forwarded-proto"))
 	assert.Empty(t, field(head, "x-envoy-external-address"))
+	assert.Equal(t, "3", field(head, "x-envoy-attempt-count"), "the gateway's")
+	assert.Empty(t, field(head, "x-envoy-retry-on"), "nobody is internal")
 	assert.Equal(t, "istio-envoy", res.Get("Server"), "the app's is overwritten")
 	assert.Regexp(t, `^\d+$`, res.Get("X-Envoy-Upstream-Service-Time"))
 	assert.NotEmpty(t, res.Get("Date"))
@@ -130,7 +136,9 @@ func envoyFields(t testing.TB, line string) map[string]string {
 	require.Len(t, all, len(envoyFieldNames), line)
 	out := map[string]string{}
 	for i, f := range all {
-		out[envoyFieldNames[i]] = strings.Trim(f, `"[]`)
+		if out[envoyFieldNames[i]] = strings.Trim(f, `"`); i == 0 {
+			out[envoyFieldNames[i]] = strings.Trim(f, "[]")
+		}
 	}
 	return out
 }
@@ -255,32 +263,5 @@ func TestEnvoyErrors(t *testing.T) {
 				assert.NotEmpty(t, end.Ended.Message)
 			}
 		})
-	}
-}
-
-func TestEnvoyPaths(t *testing.T) {
-	l := newLab(t)
-	n := proxyOf(plan.EnvoyGateway, 80)
-	answer := func(name string, m plan.RouteMatch) plan.Route {
-		return plan.Route{Name: name, Match: m, Response: &plan.FixedResponse{Status: 200, Body: name}}
-	}
-	n.Routes = []plan.RouteConfig{routes("r",
-		answer("exact", plan.RouteMatch{Exact: "/e"}),
-		answer("prefix", plan.RouteMatch{Prefix: "/foo"}),
-		answer("regex", plan.RouteMatch{Regex: "/r/[0-9]+|/s"}),
-	)}
-	l.node(n)
-	w := l.wire("gw", 80)
-	for path, want := range map[string]string{
-		"/e": "exact", "/e?q": "exact", "/e/": "", "/foobar": "prefix", "/fo": "", "/r/12": "regex", "/r/12x": "", "/sx": "",
-		"/x/../e": "exact", "/./e": "exact", "/e/..": "", "//e": "", "/e#f": "exact", "/x/..%2fe": "",
-	} {
-		_, body := w.get(path)
-		assert.Equal(t, want, body, path)
-	}
-	for in, want := range map[string]string{
-		"/a/b/../c": "/a/c", "/..": "/", "/a/./": "/a/", "/a/..": "/", "/a//../b": "/a/b", "//": "//", "/a?x=/../y": "/a?x=/../y", "/a?q#f": "/a?q", "*": "*", "/.hidden": "/.hidden",
-	} {
-		assert.Equal(t, want, normalPath(in), in)
 	}
 }

@@ -49,7 +49,7 @@ type exchange struct {
 	headAt    time.Duration // when the response's head came
 	traceID   string        // X-Amzn-Trace-Id as sent on
 	requestID string        // x-request-id as sent on
-	remote    string        // the trusted client address (Envoy); "": the peer's
+	remote    string        // the trusted client address from x-forwarded-for (Envoy); "": the peer's
 	redirect  string        // the Location of an ALB's redirect
 	answered  int           // bytes of the head of the response, about
 	res       *response     // what was answered; nil: nothing
@@ -111,13 +111,18 @@ func (x *exchange) act() *response {
 	st := x.d.state()
 	p := x.node.personality()
 	vh := x.virtualHost(st)
-	if vh != nil && vh.plan.RequireTLS && x.req.header.Get("X-Forwarded-Proto") != "https" {
+	toTLS := vh != nil && vh.plan.RequireTLS && x.req.header.Get("X-Forwarded-Proto") != "https"
+	var cl *cluster
+	if vh != nil && !toTLS {
+		cl = x.chooseRoute(st, vh)
+	}
+	if res := x.authorize(); res != nil {
+		return res
+	}
+	switch {
+	case toTLS:
 		return x.redirectToTLS()
-	}
-	if vh != nil {
-		x.route = vh.route(x.req, x.d.remoteHost())
-	}
-	if x.route == nil {
+	case x.route == nil:
 		return x.noRoute(vh)
 	}
 	r := &x.route.plan
@@ -136,7 +141,23 @@ func (x *exchange) act() *response {
 	case r.Response != nil:
 		return x.fixedResponse()
 	}
-	return x.forward(st)
+	return x.forward(st, cl)
+}
+
+// chooseRoute finds the route and one of its destinations, which a log has even
+// where the request ends before. Nil: it goes to no cluster that is there.
+func (x *exchange) chooseRoute(st *state, vh *virtualHost) *cluster {
+	if x.route = vh.route(x.req, x.d.remoteHost()); x.route == nil {
+		return nil
+	}
+	if x.to = pickWeighted(x.route.plan.Forward); x.to == nil {
+		return nil
+	}
+	cl := st.clusters[x.to.Cluster]
+	if cl != nil {
+		x.cluster = &cl.plan
+	}
+	return cl
 }
 
 // virtualHost finds the virtual host for the request; nil: none.
@@ -150,6 +171,18 @@ func (x *exchange) virtualHost(st *state) *virtualHost {
 		x.chose(word, vh.plan.Name, domains(vh.plan.Domains), vh.plan.Source)
 	}
 	return vh
+}
+
+// authorize asks the policies of the filter chain, which know of no route.
+// Envoy: source/extensions/filters/http/rbac/rbac_filter.cc
+func (x *exchange) authorize() *response {
+	detail := x.d.refusal(x.req, x.remoteAddr())
+	if detail == "" {
+		return nil
+	}
+	x.flag("", detail)
+	x.end.Ended = &passport.Ended{Flag: "-", Detail: detail, Message: "the authorization policies of the workload do not let the request through"}
+	return localReply(http.StatusForbidden, "text/plain", "RBAC: access denied")
 }
 
 func (x *exchange) noRoute(vh *virtualHost) *response {
@@ -170,19 +203,16 @@ func (x *exchange) fixedResponse() *response {
 	return res
 }
 
-// forward sends the request to one of the route's destinations.
-func (x *exchange) forward(st *state) *response {
+// forward sends the request to its destination.
+func (x *exchange) forward(st *state, cl *cluster) *response {
 	p := x.node.personality()
-	x.to = pickWeighted(x.route.plan.Forward)
 	if x.to == nil {
 		return x.fail(&failure{kind: noEndpoint, flag: "UH", detail: "no_healthy_upstream", message: "all weights are 0"})
 	}
-	cl := st.clusters[x.to.Cluster]
 	if cl == nil {
 		x.chose(p.clusterWord(), x.to.Cluster, x.to.Because, x.to.Source)
 		return x.fail(&failure{kind: unknownCluster, flag: "NC", detail: "cluster_not_found", message: "there is no cluster " + x.to.Cluster})
 	}
-	x.cluster = &cl.plan
 	x.chose(p.clusterWord(), cl.plan.Name, first(x.to.Because, cl.plan.Because), firstSource(x.to.Source, cl.plan.Source))
 	if res := p.mayForward(x, cl); res != nil {
 		return res

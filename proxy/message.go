@@ -25,7 +25,7 @@ type request struct {
 	body      *requestBody // nil: none
 	length    int64        // -1: not known
 	trailer   func() http.Header
-	upgrade   string // "websocket", when the client asks for one
+	upgrade   string // what the client asks for, in lower case: "websocket"; empty: nothing
 }
 
 // outgoing is a request as one attempt sends it.
@@ -142,11 +142,17 @@ func stripHop(h http.Header) {
 	}
 }
 
-// upgradeOf is "websocket" where a request asks for it: the one upgrade that
-// an ALB and Istio's Envoys let through. Others are dropped with the header.
+const websocket = "websocket"
+
+// upgradeOf is the protocol that a request asks to change to. What HTTP/2
+// itself would be is asked for in vain, and dropped with the header.
+// Envoy: source/common/http/http1/codec_impl.cc, "removing unsupported h2 upgrade headers"
 func upgradeOf(h http.Header) string {
-	if httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") && strings.EqualFold(h.Get("Upgrade"), "websocket") {
-		return "websocket"
+	if !httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") {
+		return ""
+	}
+	if protocol := strings.ToLower(h.Get("Upgrade")); protocol != "h2c" {
+		return protocol
 	}
 	return ""
 }

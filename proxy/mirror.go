@@ -67,7 +67,7 @@ func (x *exchange) shadow(header http.Header, body []byte) *exchange {
 func (x *exchange) sendShadow(cl *cluster) {
 	x.awaitRequest()
 	defer x.alarm.stop()
-	e := cl.pick(nil)
+	e := cl.pick(x.d.original, nil)
 	if e == nil {
 		return
 	}

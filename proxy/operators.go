@@ -151,7 +151,7 @@ func directRemote(x *exchange, _ *response, _ *formatPart) string {
 
 // downstreamRemote is the trusted client's; taken from a header it has port 0.
 func downstreamRemote(x *exchange, res *response, p *formatPart) string {
-	if x.remote != "" && x.remote != x.d.remoteHost() {
+	if x.remote != "" {
 		return net.JoinHostPort(x.remote, "0")
 	}
 	return directRemote(x, res, p)

@@ -80,9 +80,9 @@ func newPersonality(p plan.Node) (personality, error) {
 		}
 		return &alb{options: *p.ALB}, nil
 	case plan.EnvoyGateway, plan.EnvoySidecar:
-		e := &envoy{gateway: p.Personality == plan.EnvoyGateway, identity: p.Identity}
+		e := &envoy{gateway: p.Personality == plan.EnvoyGateway}
 		if p.Envoy != nil {
-			e.trustedProxies, e.hideReason = p.Envoy.NumTrustedProxies, p.Envoy.HideTransportReason
+			e.options = *p.Envoy
 		}
 		return e, nil
 	case "":
