@@ -28,6 +28,13 @@ func (c *compiler) analyze() {
 		c.analyzeRules(v)
 	}
 	c.analyzeMeshHosts()
+	for _, d := range c.destinationRules {
+		c.analyzeDestinationRule(d)
+	}
+	for _, e := range c.serviceEntries {
+		c.analyzeServiceEntry(e)
+	}
+	c.analyzeSidecars()
 	c.analyzePolicies()
 	for _, s := range c.w.Services {
 		c.analyzeService(s)

@@ -31,6 +31,23 @@ const (
 	CodeUnresolvedPortName = "HOP3034" // a Service's named targetPort that the pod lacks
 	CodeBadCredential      = "HOP3035" // IST0161: what the Secret holds cannot be used
 	CodeCredentialDates    = "HOP3036" // IST0161: a certificate that is expired, or not valid yet
+
+	CodeRuleHost             = "HOP3070" // IST0174
+	CodeEmptySubset          = "HOP3071" // IST0173
+	CodeSystemTrust          = "HOP3072" // IST0128, IST0129
+	CodeCredentialIgnored    = "HOP3073" // credentialName of a DestinationRule that sidecars do not read
+	CodeClientSecret         = "HOP3074" // a DestinationRule's credentialName without what the mode needs
+	CodePlaintextToStrict    = "HOP3075" // a DestinationRule turns mTLS off towards STRICT pods
+	CodeMutualWithoutSidecar = "HOP3076" // ISTIO_MUTUAL towards a pod without a sidecar
+	CodeDoubleTLS            = "HOP3077" // TLS origination on a port that carries TLS
+	CodeShadowedEntry        = "HOP3078" // a ServiceEntry for a host of a Kubernetes Service
+	CodeEntryProtocols       = "HOP3079" // IST0177
+	CodeEntryAddresses       = "HOP3080" // IST0134
+	CodeNoSuchHost           = "HOP3081" // a name outside of the cluster that nothing stands for
+	CodeSidecarSelector      = "HOP3082" // IST0101 selector of a Sidecar
+	CodeSidecarConflict      = "HOP3083" // IST0110, IST0111
+	CodeEgressHost           = "HOP3084" // a Sidecar's egress host that no service has
+	CodeIngressTLSIgnored    = "HOP3085" // tls of a Sidecar's ingress
 )
 
 // Code explains one diagnostic code to people.
@@ -66,6 +83,23 @@ var Codes = map[string]Code{
 	CodeBadCredential:      {"What the Secret holds cannot be used", "The certificate or the key is no PEM, or they do not belong together. istiod hands it on, Envoy refuses it, and connections that this server's filter chain takes are closed without a byte. istioctl analyze says IST0161."},
 	CodeCredentialDates:    {"A certificate outside of its dates", "istiod delivers an expired certificate, and one that is not valid yet, and Envoy serves it. Whoever verifies it refuses the connection; an ALB verifies nothing and goes on. istioctl analyze says IST0161."},
 	CodeUnresolvedPortName: {"The Service's targetPort is a name that the pod lacks", "No container of the pod has a port of that name and protocol, so the Service leads to it from nowhere."},
+
+	CodeRuleHost:             {"The DestinationRule is for no service", "Nothing that istiod knows has the rule's `host`, so that the rule changes nothing. A host without a dot is a Service of the rule's own namespace; with a dot it must be the full name. istioctl analyze says IST0174."},
+	CodeEmptySubset:          {"A subset without pods", "No pod behind the rule's host has the subset's labels. Requests to it get 503 `no healthy upstream` with the flag UH. istioctl analyze says IST0173."},
+	CodeSystemTrust:          {"Public authorities vouch for a pod", "With `tls.mode` SIMPLE or MUTUAL and neither `caCertificates` nor a CA in a Secret, an Envoy checks the server against the operating system's authorities (since Istio 1.20). A certificate of one's own making does not pass: 503 with `CERTIFICATE_VERIFY_FAILED`. istioctl analyze says IST0128, or IST0129 for a port."},
+	CodeCredentialIgnored:    {"Sidecars do not read the credentialName", "In a DestinationRule without `workloadSelector` istiod leaves the whole TLS context away for sidecars: what they send goes out in plaintext, on the port that was meant for TLS. Gateways read the Secret from their pod's namespace. Name the client's pods in `workloadSelector`, or mount the files and use `caCertificates`."},
+	CodeClientSecret:         {"The Secret of a client's credentialName is not there", "A gateway reads it from the namespace of its pod: `ca.crt` or `cacert` for what servers are checked against, of the Secret NAME-cacert if there is one, and certificate and key for MUTUAL. Without them the cluster is not ready: 503 with `TLS_error:_Secret_is_not_supplied_by_SDS`."},
+	CodePlaintextToStrict:    {"A DestinationRule turns mTLS off towards STRICT pods", "A `tls` of any mode but ISTIO_MUTUAL takes the place of automatic mTLS. The sidecars of the destination are STRICT and reset the connection: 503. Leave `tls` away, or write `mode: ISTIO_MUTUAL`."},
+	CodeMutualWithoutSidecar: {"ISTIO_MUTUAL towards a pod without a sidecar", "`mode: ISTIO_MUTUAL` holds for every endpoint, also for those that cannot answer with a certificate of the mesh: 503 with the flag UF. Without `tls` clients use mTLS where the pod has a sidecar, and plaintext where it has none."},
+	CodeDoubleTLS:            {"TLS around TLS", "The port is of protocol HTTPS or TLS: its clients begin TLS themselves, and the rule has the sidecar put another TLS around it. The server answers the outer one and cannot read the inner one; curl says `wrong version number`. Let clients ask by http, on a port of protocol HTTP that leads to the TLS port by `targetPort`."},
+	CodeShadowedEntry:        {"A Service has the ServiceEntry's host", "Of a host istiod takes the Service of Kubernetes, and of a ServiceEntry for the same host nothing but endpoints of the same port, where it is of the same namespace."},
+	CodeEntryProtocols:       {"Two ServiceEntries disagree about a port", "What the oldest says of the port holds. istioctl analyze says IST0177."},
+	CodeEntryAddresses:       {"TCP without an address", "Raw TCP says nothing of the host that it means, so that a ServiceEntry without `addresses` takes every connection to the port number, whoever it is for. istioctl analyze says IST0134."},
+	CodeNoSuchHost:           {"A name that nothing stands for", "hoplab has no internet: a host outside of the cluster is served by a workload of the Scenario that lists it under `hosts`. Without one requests get 503, as in a cluster whose DNS does not know the name."},
+	CodeSidecarSelector:      {"The Sidecar selects no pod", "`workloadSelector` picks pods of the Sidecar's own namespace. istioctl analyze says IST0101."},
+	CodeSidecarConflict:      {"Two Sidecars for the same pods", "For a pod istiod takes the oldest Sidecar that selects it, else the oldest of the namespace without a selector; the others have no effect. istioctl analyze says IST0110, or IST0111 where none has a selector."},
+	CodeEgressHost:           {"An egress host that lets nothing through", "An entry of `egress.hosts` is NAMESPACE/HOST, where the namespace is that of the Service or ServiceEntry, and the host its full name. What no entry lets through is unknown to the sidecar: with REGISTRY_ONLY it gets 502, or is reset."},
+	CodeIngressTLSIgnored:    {"TLS settings of a Sidecar's ingress", "istiod reads `ingress.tls` only where it runs with ENABLE_TLS_ON_SIDECAR_INGRESS=true, which is off by default, and then only on ports with mTLS DISABLE."},
 }
 
 // NotFound are the codes that say that something is missing, which may stand in

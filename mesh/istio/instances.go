@@ -129,8 +129,15 @@ func (c *compiler) kubernetesInstances(s *service, port *world.ServicePort) []in
 	return out
 }
 
+// podInstance is a pod. The injector labels those with a sidecar as taking
+// mTLS, unless they have the label already.
+// istio: manifests/charts/istio-control/istio-discovery/files/injection-template.yaml
 func (c *compiler) podInstance(pod *world.Pod, port int, portName string) instance {
-	return instance{workload: pod, pod: true, port: port, portName: portName, mutual: pod.Sidecar, identity: pod.SPIFFE(c.w.Mesh.TrustDomain)}
+	in := instance{workload: pod, pod: true, port: port, portName: portName, mutual: pod.Sidecar, identity: pod.SPIFFE(c.w.Mesh.TrustDomain)}
+	if mode, labelled := pod.Labels[tlsModeLabel]; labelled {
+		in.mutual = mode == mutualMode
+	}
+	return in
 }
 
 // selectedInstances are the pods and WorkloadEntries that a ServiceEntry's
@@ -197,7 +204,7 @@ func (c *compiler) entryInstance(namespace string, w *networking.WorkloadEntry, 
 		in.port = mapped
 	}
 	if mode, labelled := labels[tlsModeLabel]; labelled {
-		in.mutual = mode == "istio"
+		in.mutual = mode == mutualMode
 	}
 	if w.GetServiceAccount() != "" {
 		in.identity = (&world.Pod{Namespace: namespace, ServiceAccount: w.GetServiceAccount()}).SPIFFE(c.w.Mesh.TrustDomain)
@@ -207,7 +214,10 @@ func (c *compiler) entryInstance(namespace string, w *networking.WorkloadEntry, 
 
 // tlsModeLabel says of an endpoint whether it takes mTLS.
 // istio.io: reference/config/labels security.istio.io/tlsMode
-const tlsModeLabel = "security.istio.io/tlsMode"
+const (
+	tlsModeLabel = "security.istio.io/tlsMode"
+	mutualMode   = "istio"
+)
 
 // dial says where an instance is: a pod, an address, or whatever a name leads
 // to. A name that leads nowhere gives nothing.

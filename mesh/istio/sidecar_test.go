@@ -88,7 +88,7 @@ func TestSidecarIngress(t *testing.T) {
 	assert.Equal(t, catchAllHTTP, name, "the Service says nothing any more")
 	assert.Equal(t, passthroughCluster, routes)
 
-	other := node(t, compile(t, sidecarDoc("shop", "web", "workloadSelector: {labels: {app: other}}, ingress: [{port: {number: 9000, protocol: HTTP, name: http}}]")), "sidecar/shop/web-0")
+	other := node(t, compile(t, sidecarDoc("shop", "web", "workloadSelector: {labels: {app: other}}, ingress: [{port: {number: 9000, protocol: HTTP, name: http}}]"), CodeSidecarSelector), "sidecar/shop/web-0")
 	assert.Equal(t, []int{8080}, listener(t, other, 8080).Ports, "it is for other pods")
 }
 
