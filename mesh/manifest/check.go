@@ -71,11 +71,11 @@ func (c *checker) value(n *node, s *shape, path string) bool {
 		c.free(n, path)
 		return true
 	case record, dict:
-		return c.kindOf(n, s, path, object) && c.object(n, s, path)
+		return c.kindOf(n, s, path, object) && c.bounds(n, s, path) && c.object(n, s, path)
 	case sequence:
-		return c.kindOf(n, s, path, list) && c.list(n, s, path)
+		return c.kindOf(n, s, path, list) && c.bounds(n, s, path) && c.list(n, s, path)
 	case words:
-		return c.kindOf(n, s, path, text) && c.scalar(n)
+		return c.kindOf(n, s, path, text) && c.bounds(n, s, path) && c.scalar(n)
 	case truth:
 		if !c.kindOf(n, s, path, boolean) {
 			return false
@@ -85,7 +85,7 @@ func (c *checker) value(n *node, s *shape, path string) bool {
 		}
 		return c.scalar(n)
 	case numbers:
-		return (n.kind == float || c.kindOf(n, s, path, integer)) && c.scalar(n)
+		return (n.kind == float || c.kindOf(n, s, path, integer)) && c.number(n, s, path) && c.scalar(n)
 	case integers:
 		return c.kindOf(n, s, path, integer) && c.integer(n, s, path) && c.scalar(n)
 	case choice:
@@ -270,6 +270,16 @@ func (c *checker) unknown(f field, s *shape, path, child string) {
 	}
 	// k8s.io/apimachinery: pkg/runtime/error.go, the words of a strict decoding error
 	c.r.fault(CodeUnknownField, c.r.source(f.at), child, fmt.Sprintf("unknown field %q", child), hint)
+}
+
+// number is like integer, of a number that has bounds.
+func (c *checker) number(n *node, s *shape, path string) bool {
+	v, err := strconv.ParseFloat(n.text, 64)
+	if s.max == 0 || err == nil && v >= float64(s.min) && v <= float64(s.max) {
+		return true
+	}
+	c.r.fault(CodeImpossibleValue, c.r.source(n.at), path, fmt.Sprintf("%s: %s is out of range, expected a number from %d to %d", path, shorten(n.raw), s.min, s.max), "")
+	return false
 }
 
 func (c *checker) integer(n *node, s *shape, path string) bool {

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -32,9 +33,13 @@ type shape struct {
 	fields   map[string]*member // of a record
 	required []string           // of a record
 	elem     *shape             // of a dict or sequence
-	min      int64              // of integers
+	min      int64              // of integers; of numbers where max is not 0
 	max      uint64
-	options  []string // of a choice
+	least    int            // of the items of a dict or sequence, of the characters of words
+	most     int            // likewise; 0: no bound
+	longest  int            // in bytes, of the keys of a dict; 0: no bound
+	pattern  *regexp.Regexp // of words; nil: any
+	options  []string       // of a choice
 	accepts  func(json []byte) error
 	expected string // for people: what a custom value looks like
 }

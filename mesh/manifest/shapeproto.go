@@ -48,11 +48,18 @@ func fillWellKnown(s *shape, d protoreflect.MessageDescriptor) bool {
 	return true
 }
 
+// mirrorPercent is the one field of a kind that hoplab takes which the CRDs
+// have under protobuf's own name too. istio/api: networking/v1alpha3/virtual_service.proto, +kubebuilder:altName
+const mirrorPercent protoreflect.FullName = "istio.networking.v1alpha3.HTTPRoute.mirror_percent"
+
 func fillMessage(s *shape, d protoreflect.MessageDescriptor) {
 	s.kind, s.fields = record, map[string]*member{}
 	for i := range d.Fields().Len() {
 		f := d.Fields().Get(i)
 		m := &member{shape: fieldShape(f)}
+		if bound := crdBounds[f.FullName()]; bound != nil {
+			m.shape = m.shape.bounded(bound)
+		}
 		if string(f.Name()) != f.JSONName() {
 			m.snake = string(f.Name())
 		}
@@ -60,6 +67,9 @@ func fillMessage(s *shape, d protoreflect.MessageDescriptor) {
 			m.oneof = string(o.Name())
 		}
 		s.fields[f.JSONName()] = m
+		if f.FullName() == mirrorPercent {
+			s.fields[string(f.Name())] = &member{shape: m.shape}
+		}
 		// Istio's CRDs are made with `required` from this annotation.
 		// istio.io/api: kubernetes/customresourcedefinitions.gen.yaml
 		behaviors, _ := proto.GetExtension(f.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
 )
@@ -22,7 +23,10 @@ func (c *check) loadBalancer(path string, lb *networking.LoadBalancerSettings, o
 	}
 	c.localities(path+".localityLbSetting", lb.GetLocalityLbSetting(), outliers)
 	c.zones(path+".zoneAwareLbSetting", lb.GetZoneAwareLbSetting(), outliers)
-	c.duration(path+".warmupDurationSecs", lb.GetWarmupDurationSecs())
+	// Of this one only the CRD speaks.
+	if d := lb.GetWarmupDurationSecs(); d != nil && d.AsDuration() < time.Millisecond {
+		c.refuse(path+".warmupDurationSecs", "must be a valid duration greater than 1ms", "warmup: {duration: 60s}")
+	}
 	warmup := lb.GetWarmup()
 	if warmup == nil {
 		return

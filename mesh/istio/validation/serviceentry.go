@@ -96,7 +96,7 @@ func (c *check) entryPorts(spec *networking.ServiceEntry) map[string]bool {
 }
 
 // allocates tells whether istiod gives the entry addresses of its own.
-// istiod: pkg/config/schema ... serviceentry.ShouldV2AutoAllocateIP
+// istiod: pilot/pkg/networking/serviceentry ShouldV2AutoAllocateIP
 func (c *check) allocates(spec *networking.ServiceEntry) bool {
 	const label = "networking.istio.io/enable-autoallocate-ip"
 	if strings.EqualFold(c.o.Meta.Labels[label], "false") || len(spec.GetAddresses()) > 0 || spec.GetResolution() == networking.ServiceEntry_NONE {
@@ -181,7 +181,7 @@ func (c *check) resolvedPerRequest(spec *networking.ServiceEntry) {
 	if len(spec.GetAddresses()) != 0 {
 		c.refuse("spec.addresses", fmt.Sprintf("addresses cannot be set for resolution type %s. HTTP route domains will only be generatedfrom the hosts field values", r), "leave it away")
 	}
-	if c.o.Has("spec.endpoints") {
+	if len(spec.GetEndpoints()) != 0 {
 		c.refuse("spec.endpoints", fmt.Sprintf("endpoints cannot be set for resolution type %s. Destination IP address determined from hostsfield values", r), "leave it away")
 	}
 	for i, p := range spec.GetPorts() {
