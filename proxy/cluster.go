@@ -18,8 +18,9 @@ type cluster struct {
 	node      *Node
 	plan      plan.Cluster
 	endpoints []*endpoint
-	originals *originals    // with OriginalDestination alone
-	next      atomic.Uint32 // of the round robin
+	originals *originals // with OriginalDestination alone
+	circuit   *circuit
+	balancer
 }
 
 // endpoint is one endpoint in force, with its pool. The same one lives on in
@@ -31,7 +32,9 @@ type endpoint struct {
 	tls     *clientTLS // nil: plaintext
 	health  *health    // nil: not probed
 	active  atomic.Int64
-	remote  atomic.Pointer[string] // the address last dialled, as the cluster knows it
+	// connections are those that are open or being opened.
+	connections atomic.Int64
+	remote      atomic.Pointer[string] // the address last dialled, as the cluster knows it
 
 	mu     sync.Mutex
 	closed bool
@@ -39,14 +42,22 @@ type endpoint struct {
 	shared []*upstream // HTTP/2
 }
 
-// idleUpstream is how long an unused connection is kept. Envoy's clusters keep
-// one for an hour (idle_timeout), an ALB for its idle timeout.
-func (n *Node) idleUpstream() time.Duration { return n.personality().limits().idle }
+// upstreamLimits are the personality's, but that an unused connection is kept
+// as long as the cluster says. Envoy's clusters keep one for an hour
+// (idle_timeout), an ALB for its idle timeout.
+func (c *cluster) upstreamLimits() limits {
+	l := c.node.personality().limits()
+	if c.plan.Limits.Idle > 0 {
+		l.idle = c.plan.Limits.Idle
+	}
+	return l
+}
 
 func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
-	c := &cluster{node: n, plan: p}
+	c := &cluster{node: n, plan: p, circuit: &circuit{}}
 	known := map[string]*endpoint{}
 	if old != nil && old.clusters[p.Name] != nil {
+		c.circuit = old.clusters[p.Name].circuit
 		for _, e := range old.clusters[p.Name].endpoints {
 			known[e.key] = e
 		}
@@ -65,8 +76,9 @@ func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
 			Endpoint          plan.Endpoint
 			Protocol, Version string
 			Connect           time.Duration
+			Limits            plan.ClusterLimits
 			Probe             *plan.HealthCheck
-		}{ep, p.Protocol, p.ProtocolVersion, p.ConnectTimeout, p.HealthCheck})
+		}{ep, p.Protocol, p.ProtocolVersion, p.ConnectTimeout, p.Limits, p.HealthCheck})
 		if err != nil {
 			return nil, err
 		}
@@ -122,16 +134,7 @@ func (c *cluster) pick(original netip.AddrPort, tried []*endpoint) *endpoint {
 	if len(from) == 0 {
 		return nil
 	}
-	first := from[int(c.next.Add(1)-1)%len(from)]
-	if !c.node.personality().leastRequests() {
-		return first // round_robin, an ALB's default
-	}
-	// LEAST_REQUEST, Istio's default: the better of two.
-	second := from[int(c.next.Load())%len(from)]
-	if second.active.Load() < first.active.Load() {
-		return second
-	}
-	return first
+	return c.balance(from)
 }
 
 // address is where the endpoint was last dialled, as the cluster knows it; ""
@@ -189,7 +192,7 @@ func (e *endpoint) take(d dialling) *upstream {
 		if u == nil || u.h2 != nil || u.alive() {
 			return u
 		}
-		u.done(false)
+		u.release(false)
 	}
 }
 
@@ -252,7 +255,7 @@ func (e *endpoint) put(u *upstream) {
 		u.close(nil)
 		return
 	}
-	u.expire = time.AfterFunc(e.cluster.node.idleUpstream(), func() {
+	u.expire = time.AfterFunc(e.cluster.upstreamLimits().idle, func() {
 		e.mu.Lock()
 		e.idle = slices.DeleteFunc(e.idle, func(o *upstream) bool { return o == u })
 		e.mu.Unlock()
@@ -260,6 +263,7 @@ func (e *endpoint) put(u *upstream) {
 	})
 	e.idle = append(e.idle, u)
 	e.mu.Unlock()
+	e.cluster.circuit.notify()
 }
 
 // share offers an HTTP/2 connection to other requests.

@@ -134,7 +134,11 @@ func (e *envoy) upstreamReset(x *exchange, f *failure, status int) *response {
 	if f.transport != "" && !e.options.HideTransportReason {
 		body += ", transport failure reason: " + f.transport
 	}
-	return localReply(status, "text/plain", body)
+	res := localReply(status, "text/plain", body)
+	if f.kind == overflowed { // router.cc onUpstreamAbort: dropped
+		res.header["X-Envoy-Overloaded"] = []string{"true"}
+	}
+	return res
 }
 
 // malformed: ServerConnectionImpl::sendProtocolError (http1/codec_impl.cc), whose

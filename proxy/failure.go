@@ -38,6 +38,7 @@ const (
 	clientGone                         // the downstream client went away
 	clientBroke                        // the request's body broke off
 	noEndpoint                         // nothing to send to
+	overflowed                         // a limit of the cluster's is reached
 	unknownCluster                     // the route names a cluster that is not there
 )
 

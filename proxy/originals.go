@@ -27,7 +27,8 @@ func newOriginals(c *cluster, before *originals) (*originals, error) {
 		TLS      *plan.ClientTLS
 		Protocol string
 		Connect  time.Duration
-	}{c.plan.TLS, c.plan.Protocol, c.plan.ConnectTimeout})
+		Limits   plan.ClusterLimits
+	}{c.plan.TLS, c.plan.Protocol, c.plan.ConnectTimeout, c.plan.Limits})
 	if err != nil {
 		return nil, err
 	}

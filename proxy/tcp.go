@@ -57,11 +57,18 @@ func (d *downstream) carry(s *tcpSession, to *plan.WeightedCluster) {
 		d.giveUp()
 		return
 	}
-	s.endpoint = e
 	d.mu.Lock()
 	d.end.Chose = append(d.end.Chose, e.choices(cl, to)...)
 	d.mu.Unlock()
-	u, fail := e.dial(d.ctx, dialling{}, d.end.ID)
+	var u *upstream
+	fail := overflow("the cluster's limit of connections is reached")
+	if c := cl.circuit; c.enter(&c.connections, cl.plan.Limits.Connections) {
+		s.endpoint = e
+		e.connections.Add(1)
+		if u, fail = e.dial(d.ctx, dialling{}, d.end.ID); fail != nil {
+			e.disconnected()
+		}
+	}
 	if fail != nil {
 		s.flags, s.transport = fail.flag, fail.transport
 		if fail.flag == "UF" { // max_connect_attempts is 1

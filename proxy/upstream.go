@@ -58,19 +58,17 @@ func (e *endpoint) dial(ctx context.Context, d dialling, downstreamID string) (*
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) && op.Addr != nil {
-			u.end.Remote, u.end.OriginalDestination = op.Addr.String(), op.Addr.String()
+			u.met(op.Addr.String())
 		}
 		return nil, u.failed(connectFailure(ctx, err))
 	}
 	u.raw = &conn{Conn: c}
 	u.stream = u.raw
-	u.end.Local, u.end.Remote = c.LocalAddr().String(), c.RemoteAddr().String()
-	u.end.OriginalDestination = u.end.Remote
+	u.end.Local = c.LocalAddr().String()
+	u.met(c.RemoteAddr().String())
 	if leads, ok := c.(interface{ Node() string }); ok && u.end.Peer == "" {
 		u.end.Peer, u.end.PeerKind = leads.Node(), string(kindOf(leads.Node()))
 	}
-	address := n.env.clusterAddress(u.end.Remote)
-	e.remote.Store(&address)
 	if e.tls != nil {
 		if f := u.handshake(ctx, connectCtx); f != nil {
 			_ = c.Close()
@@ -79,6 +77,13 @@ func (e *endpoint) dial(ctx context.Context, d dialling, downstreamID string) (*
 	}
 	n.env.Sink.Conn(u.end)
 	return u, nil
+}
+
+// met notes the address that was dialled.
+func (u *upstream) met(remote string) {
+	u.end.Remote, u.end.OriginalDestination = remote, remote
+	address := u.endpoint.cluster.node.env.clusterAddress(remote)
+	u.endpoint.remote.Store(&address)
 }
 
 // failed gives out the end of a connection that could not be made.
@@ -134,15 +139,27 @@ func (u *upstream) speaksHTTP2() bool {
 
 // connect gives a connection for one request, pooled or new.
 func (e *endpoint) connect(ctx context.Context, d dialling) (*upstream, *failure) {
-	if u := e.take(d); u != nil {
-		return u, nil
-	}
-	u, f := e.dial(ctx, d, "")
+	u, f := e.acquire(ctx, d)
 	if f != nil {
 		return nil, f
 	}
+	c := e.cluster.circuit
+	if !c.enter(&c.requests, e.cluster.plan.Limits.Requests) {
+		u.release(u.h2 == nil)
+		return nil, overflow("the cluster's limit of requests is reached")
+	}
+	return u, nil
+}
+
+// open makes a connection for requests. It is counted already.
+func (e *endpoint) open(ctx context.Context, d dialling) (*upstream, *failure) {
+	u, f := e.dial(ctx, d, "")
+	if f != nil {
+		e.disconnected()
+		return nil, f
+	}
 	u.hold()
-	limits := e.cluster.node.personality().limits()
+	limits := e.cluster.upstreamLimits()
 	if !u.speaksHTTP2() {
 		u.head = &headReader{r: u.stream, limit: limits.responseHead}
 		u.br = bufio.NewReaderSize(u.head, 8<<10)
@@ -154,7 +171,7 @@ func (e *endpoint) connect(ctx context.Context, d dialling) (*upstream, *failure
 		err = h2.Reserve()
 	}
 	if err != nil {
-		u.done(false)
+		u.release(false)
 		return nil, &failure{kind: terminated, flag: "UC", detail: "upstream_reset_before_response_started{protocol_error}", message: err.Error(), conn: &u.end}
 	}
 	u.h2 = h2
@@ -173,21 +190,39 @@ func (u *upstream) hold() {
 // begin counts a request on the connection.
 func (u *upstream) begin() int {
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	u.requests++
-	return u.requests
+	n := u.requests
+	u.mu.Unlock()
+	if u.h2 != nil && u.spent(n) {
+		u.endpoint.unshare(u)
+	}
+	return n
+}
+
+// spent tells whether the connection carries no request after so many.
+func (u *upstream) spent(requests int) bool {
+	limit := u.endpoint.cluster.plan.Limits.RequestsPerConnection
+	return limit > 0 && requests >= limit
 }
 
 // done is told when a request is over, and whether the connection may carry
 // another.
 func (u *upstream) done(reusable bool) {
+	c := u.endpoint.cluster.circuit
+	c.leave(&c.requests)
+	u.release(reusable)
+}
+
+// release lets go of the connection.
+func (u *upstream) release(reusable bool) {
 	u.endpoint.active.Add(-1)
 	u.mu.Lock()
 	u.running--
+	spent := u.spent(u.requests)
 	last := u.running == 0 && u.retired
 	u.mu.Unlock()
 	switch {
-	case u.h2 == nil && reusable:
+	case u.h2 == nil && reusable && !spent:
 		u.endpoint.put(u)
 	case u.h2 == nil, last:
 		u.close(nil)
@@ -219,7 +254,14 @@ func (u *upstream) close(ended *passport.Ended) {
 		end := u.end
 		u.mu.Unlock()
 		u.endpoint.cluster.node.env.Sink.Conn(end)
+		u.endpoint.disconnected()
 	})
+}
+
+// disconnected counts a connection less.
+func (e *endpoint) disconnected() {
+	e.connections.Add(-1)
+	e.cluster.circuit.leave(&e.cluster.circuit.connections)
 }
 
 // alive looks, without waiting, whether the peer has closed an idle connection.
