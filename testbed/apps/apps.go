@@ -41,8 +41,9 @@ type app struct {
 var builtin = map[string]app{
 	"echo":    {handler: newEcho, h2: true, idle: patient, plaintext: goPlaintext},
 	"httpbin": {handler: newHTTPBin, h2: true, idle: patient, plaintext: goPlaintext},
-	"nginx":   {handler: newNginx, idle: nginxKeepalive, plaintext: nginxPlaintext},
+	"nginx":   {handler: stockNginx.handler, idle: nginxKeepalive, plaintext: stockNginx.plaintext},
 	"sleep":   {},
+	"yelb-ui": {handler: newYelbUI, idle: nginxKeepalive, plaintext: yelbNginx.plaintext},
 }
 
 // Names are the built-in apps, sorted.

@@ -105,6 +105,9 @@ func (k *call) over(err error) {
 	})
 }
 
+// connectTimeout is nginx's default for proxy_connect_timeout.
+const connectTimeout = 60 * time.Second
+
 // transport makes an app's HTTP calls. Each has a connection of its own, as
 // with an nginx that has no keepalive in its upstreams.
 type transport struct {
@@ -124,6 +127,8 @@ func (s *Server) newTransport(patience time.Duration) *transport {
 			if err != nil {
 				return nil, err
 			}
+			ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+			defer cancel()
 			return s.dial(ctx, host, port)
 		},
 		DisableKeepAlives:     true,

@@ -54,7 +54,7 @@ func (s *Server) record(next http.Handler) http.Handler {
 		}
 		defer func() {
 			p := recover()
-			s.env.Sink.Request(x.finish(p, c))
+			s.env.Sink.Request(x.finish(p, c, r.Context().Err()))
 			if p != nil {
 				panic(p) // net/http resets the stream or cuts the connection
 			}
@@ -169,8 +169,9 @@ func (x *exchange) broke(what string, err error) {
 	x.ended.CompareAndSwap(nil, e)
 }
 
-// finish completes the end, after the handler returned or panicked with p.
-func (x *exchange) finish(p any, c *conn) passport.RequestEnd {
+// finish completes the end, after the handler returned or panicked with p. Gone
+// is the error of a context that ends with the client.
+func (x *exchange) finish(p any, c *conn, gone error) passport.RequestEnd {
 	switch {
 	case p == nil:
 		x.begun(http.StatusOK)
@@ -180,6 +181,8 @@ func (x *exchange) finish(p any, c *conn) passport.RequestEnd {
 		x.ended.CompareAndSwap(nil, &passport.Ended{Flag: "LR", Message: fmt.Sprintf("the app failed: %v", p)})
 	case c.closed.Load():
 		x.broke("the request", net.ErrClosed)
+	case gone == nil:
+		x.ended.CompareAndSwap(nil, &passport.Ended{Flag: "UC", Detail: "upstream_reset_after_response_started", Message: "the response that the app was passing on broke off"})
 	default:
 		x.broke("the request", io.ErrUnexpectedEOF)
 	}
