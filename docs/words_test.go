@@ -47,7 +47,7 @@ var words = map[string]string{
 	"passport.Hop.from":                "who dialled",
 	"passport.Hop.log":                 "the lines that the real systems would have written",
 	"passport.Hop.micros":              "how long it took",
-	"passport.Hop.protocol":            "http/1.1 or h2; empty for raw TCP",
+	"passport.Hop.protocol":            "http/1.1, h2, or tcp for bytes and nothing more",
 	"passport.Hop.tls":                 "the session that ends at both ends of this hop; on a reused connection that of its handshake",
 	"passport.Hop.to":                  "who accepted",
 	"passport.LogLine.line":            "the line itself",

@@ -15,11 +15,7 @@ import (
 func crossChecks(w *world.World, p *plan.Plan) []plan.Diagnostic {
 	var ds []plan.Diagnostic
 	if !slices.ContainsFunc(p.Outermost(), serves) {
-		ds = append(ds, plan.Diagnostic{
-			Code: CodeNothingToServe, Severity: plan.Warning,
-			Message: "neither an Ingress of class alb nor a Gateway listens: nothing can be asked from outside",
-			Hint:    "give an Ingress with the annotation kubernetes.io/ingress.class: alb, or a Gateway",
-		})
+		ds = append(ds, nothingToServe(p))
 	}
 	for _, l := range reachedListeners(p) {
 		if d, ok := l.needsSNI(w); ok {
@@ -28,6 +24,21 @@ func crossChecks(w *world.World, p *plan.Plan) []plan.Diagnostic {
 		ds = append(ds, l.otherDomains(w, p)...)
 	}
 	return append(append(ds, strictTargets(p)...), plaintextHops(p)...)
+}
+
+// nothingToServe says that nobody outside can ask anything; pods among
+// themselves may.
+func nothingToServe(p *plan.Plan) plan.Diagnostic {
+	d := plan.Diagnostic{
+		Code: CodeNothingToServe, Severity: plan.Warning,
+		Message: "neither an Ingress of class alb nor a Gateway listens: nothing can be asked from outside",
+		Hint:    "give an Ingress with the annotation kubernetes.io/ingress.class: alb, or a Gateway",
+	}
+	if i := slices.IndexFunc(p.Nodes, func(n plan.Node) bool { return n.Kind == plan.AppKind }); i >= 0 {
+		d.Severity = plan.Info
+		d.Hint = "ask as a pod does, hoplab trace --from " + p.Nodes[i].Pod + " URL; or give an Ingress of class alb, or a Gateway"
+	}
+	return d
 }
 
 // serves tells whether a node has a port for clients, besides a gateway's own

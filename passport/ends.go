@@ -99,7 +99,7 @@ type RequestEnd struct {
 	Role Role   `json:"role"`
 
 	Ordinal  int    `json:"ordinal"`  // counts the requests on Conn from 1
-	Protocol string `json:"protocol"` // "http/1.1", "h2"
+	Protocol string `json:"protocol"` // "http/1.1", "h2", RawTCP
 
 	// RequestID and TraceID are the x-request-id and X-Amzn-Trace-Id headers
 	// as they were on this wire.
@@ -128,6 +128,10 @@ type RequestEnd struct {
 	Ended *Ended   `json:"ended,omitempty"`
 	Log   string   `json:"log,omitempty"` // the line that the real system would write
 }
+
+// RawTCP is the protocol of a request that is bytes and nothing more: the node
+// at the other end need not know of it.
+const RawTCP = "tcp"
 
 // Choice is one thing that a node chose, and because of which line.
 type Choice struct {

@@ -177,7 +177,7 @@ func (f *follower) settle(now time.Time) {
 			continue
 		}
 		j := byRoot[w.request.ID]
-		complete := j != nil && j.Complete() && (!j.foreign || waited >= strangerGrace)
+		complete := j != nil && j.settled() && (!j.foreign || waited >= strangerGrace)
 		if !complete && waited < settle {
 			continue
 		}
@@ -232,7 +232,7 @@ func (r *Recorder) Wait(ctx context.Context, rootRequestEndID string) (Passport,
 			seen = put
 			a.addFrom(events, first.Started.Add(-time.Second))
 			known = a.passportOf(first)
-			if known != nil && known.Complete() {
+			if known != nil && known.settled() {
 				return known.Passport, nil
 			}
 		}

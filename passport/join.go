@@ -254,7 +254,7 @@ func joinedFrom(root *exchange) joined {
 	p.Schema = Schema
 	p.Hops, p.Sessions = t.hops()
 	p.Verdict = t.verdict(p.Hops)
-	p.missing = t.missing()
+	p.missing, p.open = t.missing(), t.open()
 	if first == nil {
 		c := root.path[0].ends()[0]
 		j.root, p.Time = c.ID, c.Opened.UTC()

@@ -18,7 +18,7 @@ func Line(p Passport) string {
 	}
 	what := "(no request)"
 	if p.Request.Method != "" || p.Request.URL != "" {
-		what = p.Request.Method + " " + p.Request.URL
+		what = strings.TrimSpace(p.Request.Method + " " + p.Request.URL)
 	}
 	parts := []string{p.Time.UTC().Format("15:04:05.000Z"), status, what, Locks(p)}
 	if h := p.endedHop(); h != nil {
@@ -67,13 +67,15 @@ func summary(p Passport) string {
 	case p.Response != nil:
 		b.WriteString(strings.TrimSpace(fmt.Sprintf("%d %s", p.Response.Status, http.StatusText(p.Response.Status))))
 		b.WriteString(" in " + duration(p.Response.Micros))
+	case p.raw():
+		b.WriteString(rawSummary(p.Hops[0]))
 	case p.Request.Method == "":
 		b.WriteString("no request")
 	default:
 		b.WriteString("no response")
 	}
 	failed := p.endedHop()
-	answered := p.Response != nil && p.Response.Status < 400
+	answered := p.Response != nil && p.Response.Status < 400 || p.raw() && p.Hops[0].Bytes.Received > 0
 	if failed != nil && !answered {
 		fmt.Fprintf(&b, ", ended at %s: %s", failed.To.Name, reason(failed.Ended))
 		return b.String()
@@ -86,6 +88,28 @@ func summary(p Passport) string {
 		b.WriteString(", " + exposed)
 	}
 	return b.String()
+}
+
+// Failed tells that a hop came to a bad end, that nothing came back, or that
+// what did says so by its status.
+func (p Passport) Failed() bool {
+	switch {
+	case p.Verdict.Ended != nil:
+		return true
+	case p.raw():
+		return p.Hops[0].Bytes.Received == 0
+	}
+	return p.Response == nil || p.Response.Status >= 400
+}
+
+// raw: the request was bytes and nothing more.
+func (p Passport) raw() bool { return len(p.Hops) > 0 && p.Hops[0].Protocol == RawTCP }
+
+func rawSummary(first Hop) string {
+	if first.Bytes.Received == 0 {
+		return "nothing came back"
+	}
+	return fmt.Sprintf("%s came back in %s", count(int(first.Bytes.Received), "byte"), duration(first.Micros.FirstByte))
 }
 
 // exposure says which hops between nodes were in plaintext; nothing where that

@@ -13,6 +13,34 @@ func (p Passport) Complete() bool { return len(p.missing) == 0 }
 // Missing names the ends that should be there and are not, for people.
 func (p Passport) Missing() []string { return slices.Clone(p.missing) }
 
+// settled tells that nothing more is to be waited for.
+func (p *Passport) settled() bool { return p.Complete() && !p.open }
+
+// open: raw bytes went over a connection of which not all ends are closed.
+func (t *tree) open() bool {
+	for _, l := range t.legs {
+		if !l.exchange.raw() || l.wire == nil {
+			continue
+		}
+		for _, c := range l.wire.ends() {
+			if c.Closed.IsZero() {
+				return true
+			}
+		}
+		if a := l.acceptedConn(); l.last && a != nil && a.Ended == nil && l.exchange.accepted == nil && choseEndpoint(a.Chose) {
+			return true // the connection that carries them on is to come
+		}
+	}
+	return false
+}
+
+func choseEndpoint(chose []Choice) bool {
+	return slices.ContainsFunc(chose, func(c Choice) bool { return c.What == "endpoint" })
+}
+
+// raw: what was dialled is bytes and nothing more.
+func (e *exchange) raw() bool { return e.dialled != nil && e.dialled.Protocol == RawTCP }
+
 func (t *tree) missing() []string {
 	missing := []string{}
 	for _, l := range t.legs {
@@ -44,7 +72,7 @@ func (l *leg) missing() []string {
 	// On a connection that was closed before (a stale one of a pool) no request
 	// need have arrived.
 	gone := a.Ended != nil || !a.Closed.IsZero()
-	if r := l.exchange.dialled; l.last && r != nil && l.exchange.accepted == nil && (!gone || r.Status != 0) {
+	if r := l.exchange.dialled; l.last && r != nil && !l.exchange.raw() && l.exchange.accepted == nil && (!gone || r.Status != 0) {
 		return []string{fmt.Sprintf("the request that %s accepted from %s", a.Node, d.Node)}
 	}
 	return nil
@@ -56,7 +84,7 @@ func (l *leg) missing() []string {
 func (l *leg) awaitsMore() bool {
 	r := l.accepted()
 	if len(l.exchange.children) == 0 {
-		return slices.ContainsFunc(r.Chose, func(c Choice) bool { return c.What == "endpoint" })
+		return choseEndpoint(r.Chose)
 	}
 	if r.Ended != nil || r.Status == 0 || r.Status >= 400 {
 		return false

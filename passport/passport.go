@@ -17,6 +17,7 @@ type Passport struct {
 	Verdict  Verdict   `json:"verdict"`
 
 	missing []string // see Missing
+	open    bool     // raw bytes may still flow, and what they come to is not known
 }
 
 // Request is what was asked.

@@ -290,13 +290,18 @@ func (t *Testbed) Trace(ctx context.Context, r control.TraceRequest) (control.Tr
 	if r.Fresh {
 		defer t.Hold()()
 	}
-	res, root, err := c.Do(ctx, q.request, control.MaxTraceBody)
+	var out control.TraceResponse
+	var root string
+	if q.raw {
+		out.Body, root, err = c.Talk(ctx, q.request, control.MaxTraceBody)
+	} else {
+		var res *proxy.ClientResponse
+		if res, root, err = c.Do(ctx, q.request, control.MaxTraceBody); res != nil {
+			out.Status, out.Headers, out.Body = res.Status, res.Header, res.Body
+		}
+	}
 	if root == "" {
 		return control.TraceResponse{}, err
-	}
-	var out control.TraceResponse
-	if res != nil {
-		out.Status, out.Headers, out.Body = res.Status, res.Header, res.Body
 	}
 	out.Passport, err = t.recorder.Wait(context.WithoutCancel(ctx), root)
 	if err == nil && !out.Passport.Complete() {

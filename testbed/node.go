@@ -241,6 +241,7 @@ type nodeCertificates struct {
 	vault    *certs.Vault
 	workload *certs.Workload // nil: the node is not of the mesh
 	own      *tls.Certificate
+	roots    *x509.CertPool // that a client was told to trust
 }
 
 // Certificate is proxy.Certificates'.
@@ -256,8 +257,11 @@ func (c *nodeCertificates) Certificate(ctx context.Context, name string) (*tls.C
 
 // Trust is proxy.Certificates'.
 func (c *nodeCertificates) Trust(ctx context.Context, name string) (*x509.CertPool, error) {
-	if name == plan.MeshTrust && c.workload != nil {
+	switch {
+	case name == plan.MeshTrust && c.workload != nil:
 		return c.workload.Roots(ctx)
+	case name == clientTrust && c.roots != nil:
+		return c.roots, nil
 	}
 	return c.vault.Trust(name)
 }

@@ -19,8 +19,12 @@ import (
 	"hoplab.dev/testbed/control"
 )
 
-// clientCertificate is the name of the certificate that a client was given.
-const clientCertificate = "client"
+// Names of the certificate that a client was given, and of the authorities that
+// it was told to trust.
+const (
+	clientCertificate = "client"
+	clientTrust       = "client#ca"
+)
 
 // clientSuites are what a curl of today offers for TLS 1.2 and below.
 var clientSuites = []string{
@@ -33,6 +37,7 @@ var clientSuites = []string{
 type question struct {
 	from         string // the asking node's name
 	pod          string // whose address it asks from; "" is the client's own
+	raw          bool   // bytes and nothing more
 	request      proxy.ClientRequest
 	certificates *nodeCertificates
 }
@@ -41,32 +46,75 @@ func refuse(hint, format string, args ...any) error {
 	return &control.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
+// schemes are those of the URLs that can be asked, each with its port; 0: the
+// URL must say it.
+var schemes = map[string]struct {
+	port        int
+	secure, raw bool
+}{
+	"http": {port: 80}, "https": {port: 443, secure: true},
+	"tcp": {raw: true}, "tls": {secure: true, raw: true},
+}
+
 // question finds out whom a request goes to, and how.
 func (t *Testbed) question(r control.TraceRequest) (*question, error) {
 	u, err := url.Parse(r.URL)
-	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, refuse("https://HOST/PATH", "%q is no absolute http or https URL", r.URL)
+	if err != nil || u.Hostname() == "" {
+		return nil, refuse("https://HOST/PATH", "%q is no absolute URL", r.URL)
 	}
-	if u.Scheme == "http" && (r.TLSMax != "" || len(r.CertPEM)+len(r.KeyPEM) > 0) {
-		return nil, refuse("https://"+u.Host+u.RequestURI(), "%q: without TLS there is no version and no client certificate", r.URL)
+	scheme, ok := schemes[u.Scheme]
+	switch {
+	case !ok:
+		return nil, refuse("https://HOST/PATH, http://HOST/PATH, tcp://HOST:PORT or tls://HOST:PORT", "%q: hoplab does not speak %s", r.URL, u.Scheme)
+	case scheme.raw && u.Port() == "":
+		return nil, refuse(u.Scheme+"://"+u.Hostname()+":PORT", "%q names no port", r.URL)
+	case scheme.raw && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil):
+		return nil, refuse(u.Scheme+"://"+u.Host, "%q: raw bytes go to a port, not to a path", r.URL)
+	case !scheme.secure && asksForTLS(r):
+		return nil, refuse("https:// or tls://", "%q: without TLS there is no version, no name, no protocol and no certificate", r.URL)
 	}
-	port := 80
-	if u.Scheme == "https" {
-		port = 443
-	}
+	port := scheme.port
 	if p := u.Port(); p != "" {
 		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
 			return nil, refuse("", "%q: no such port", u.Port())
 		}
 	}
-	header := http.Header{}
-	host := u.Host
-	if p := u.Port(); u.Scheme == "https" && p == "443" || u.Scheme == "http" && p == "80" {
-		host = strings.TrimSuffix(u.Host, ":"+p) // a default port is not said
+	q := &question{from: "client", raw: scheme.raw, certificates: &nodeCertificates{vault: t.vault}}
+	if scheme.raw {
+		if r.Method != "" || len(r.Headers) > 0 {
+			return nil, refuse("the bytes alone, as the body", "%q: raw bytes have no method and no headers", r.URL)
+		}
+		q.request = proxy.ClientRequest{Host: u.Host, Body: r.Body}
+	} else if q.request, err = httpRequest(r, u, scheme.port); err != nil {
+		return nil, err
 	}
+	known, err := t.whereTo(q, r, u, port)
+	if err != nil || !scheme.secure {
+		return q, err
+	}
+	if q.request.TLS, err = q.clientTLS(r, u.Hostname(), known); err != nil {
+		return nil, err
+	}
+	if scheme.raw && r.ALPN == nil {
+		q.request.TLS.ALPN = nil // as openssl s_client does
+	}
+	return q, q.present(r)
+}
+
+// asksForTLS tells whether a request says something of a handshake.
+func asksForTLS(r control.TraceRequest) bool {
+	return r.TLSMax != "" || r.SNI != nil || r.ALPN != nil || r.Insecure || len(r.CAPEM)+len(r.CertPEM)+len(r.KeyPEM) > 0
+}
+
+// httpRequest is what is sent of a request, but to whom. The scheme's own port
+// is not said.
+func httpRequest(r control.TraceRequest, u *url.URL, defaultPort int) (proxy.ClientRequest, error) {
+	var none proxy.ClientRequest
+	header := http.Header{}
+	host := strings.TrimSuffix(u.Host, ":"+strconv.Itoa(defaultPort))
 	for _, h := range r.Headers {
 		if !httpguts.ValidHeaderFieldName(h[0]) || !httpguts.ValidHeaderFieldValue(h[1]) {
-			return nil, refuse("NAME: VALUE, of printable characters", "no request can have the header %q", h[0]+": "+h[1])
+			return none, refuse("NAME: VALUE, of printable characters", "no request can have the header %q", h[0]+": "+h[1])
 		}
 		if strings.EqualFold(h[0], "Host") {
 			host = h[1]
@@ -75,7 +123,7 @@ func (t *Testbed) question(r control.TraceRequest) (*question, error) {
 		header.Add(h[0], h[1])
 	}
 	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) { // RFC 9110, 9.1: a token too
-		return nil, refuse("GET, POST ...", "no request can have the method %q", r.Method)
+		return none, refuse("GET, POST ...", "no request can have the method %q", r.Method)
 	}
 	if u.User != nil && header.Get("Authorization") == "" {
 		password, _ := u.User.Password()
@@ -88,53 +136,61 @@ func (t *Testbed) question(r control.TraceRequest) (*question, error) {
 	if header.Get("Accept") == "" {
 		header.Set("Accept", "*/*")
 	}
-	q := &question{from: "client", certificates: &nodeCertificates{vault: t.vault}}
-	q.request = proxy.ClientRequest{Method: r.Method, Host: host, Path: u.RequestURI(), Header: header, Body: r.Body}
-	if q.request.Method == "" {
-		q.request.Method = http.MethodGet
+	out := proxy.ClientRequest{Method: r.Method, Host: host, Path: u.RequestURI(), Header: header, Body: r.Body}
+	if out.Method == "" {
+		out.Method = http.MethodGet
 		if r.Body != nil {
-			q.request.Method = http.MethodPost
+			out.Method = http.MethodPost
 		}
 	}
-	known, err := t.whereTo(q, r, u, port)
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme == "https" {
-		q.request.TLS, err = clientTLS(u.Hostname(), r.TLSMax, known)
-		if err != nil {
-			return nil, err
-		}
-		if err := q.present(r); err != nil {
-			return nil, err
-		}
-	}
-	return q, nil
+	return out, nil
 }
 
 // clientTLS is how a client asks: as curl does, it verifies what an edge
-// presents. Of a node behind the edge it could verify nothing, as that has no
-// certificate of a public authority.
-func clientTLS(name, tlsMax string, verify bool) (*plan.ClientTLS, error) {
+// presents, and a pod's what anybody does. Of a node behind the edge the client
+// could verify nothing, as that has no certificate of a public authority.
+func (q *question) clientTLS(r control.TraceRequest, name string, verify bool) (*plan.ClientTLS, error) {
 	c := &plan.ClientTLS{ServerName: name, ALPN: []string{"h2", "http/1.1"}}
 	if net.ParseIP(name) != nil {
 		c.ServerName = "" // RFC 6066: no literal addresses
 	}
+	if r.SNI != nil {
+		if c.ServerName = *r.SNI; c.ServerName != "" {
+			name = c.ServerName
+		}
+	}
 	c.Suites, c.Groups = clientSuites, []string{"X25519", "P-256", "P-384", "P-521"}
-	if verify {
+	switch {
+	case r.Insecure:
+		c.Why = "it was asked not to verify, as curl -k is"
+	case len(r.CAPEM) > 0:
+		q.certificates.roots = x509.NewCertPool()
+		if !q.certificates.roots.AppendCertsFromPEM(r.CAPEM) {
+			return nil, refuse("a PEM file of authorities' certificates", "there is no certificate to trust")
+		}
+		c.Trust, c.VerifyName = clientTrust, name
+	case verify:
 		c.Trust, c.VerifyName = plan.ACMTrust, name
-	} else {
+	default:
 		c.Why = "no authority that clients trust has issued it: hoplab asks as curl -k does"
 	}
-	switch tlsMax {
+	switch r.TLSMax {
 	case "", "1.3":
 	case "1.2":
 		c.MaxVersion = "TLS 1.2"
 	case "1.0", "1.1":
-		c.MinVersion, c.MaxVersion = "TLS 1.0", "TLS "+tlsMax
+		c.MinVersion, c.MaxVersion = "TLS 1.0", "TLS "+r.TLSMax
 		c.ALPN = []string{"http/1.1"} // RFC 9113 section 9.2: HTTP/2 needs TLS 1.2
 	default:
-		return nil, refuse("1.0, 1.1, 1.2 or 1.3", "no TLS version %q", tlsMax)
+		return nil, refuse("1.0, 1.1, 1.2 or 1.3", "no TLS version %q", r.TLSMax)
+	}
+	if r.ALPN != nil {
+		for _, p := range r.ALPN {
+			if p == "" || len(p) > 255 { // RFC 7301, 3.1
+				return nil, refuse("names such as h2 and http/1.1", "no ALPN protocol can be %q", p)
+			}
+		}
+		c.ALPN = r.ALPN
 	}
 	return c, nil
 }
@@ -167,10 +223,6 @@ func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port 
 		if n = p.Node(r.Via); n == nil || n.Kind == plan.Client {
 			return false, refuse("one of "+strings.Join(nodeNames(p), ", "), "there is no node %q", r.Via)
 		}
-		if n.App != nil && n.App.Private {
-			return false, refuse("--via sidecar/"+n.Pod, "%s is reached by its own sidecar alone", n.Name)
-		}
-		port = viaPort(n, u.Scheme, port)
 	} else if h, ok := p.Locate(u.Hostname()); ok {
 		n = p.Node(h.Node)
 	} else if out := p.Outermost(); len(out) > 0 {
@@ -179,15 +231,15 @@ func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port 
 		return false, refuse("", "nothing is there to ask")
 	}
 	q.request.Peer = n.Name
-	q.request.To = plan.Address{Pod: n.Pod, Port: port}
-	if r.Via == "" { // by the ports that clients know
-		target, open := clientPort(n, port)
-		if !open {
-			q.request.To = plan.Address{Upstream: t.Refused()}
-			return true, nil
-		}
-		q.request.To.Port = target
+	target, open := clientPort(n, port)
+	if !open && r.Via != "" {
+		target, open = viaPort(n, u, port)
 	}
+	if !open {
+		q.request.To = plan.Address{Upstream: t.Refused()}
+		return true, nil
+	}
+	q.request.To = plan.Address{Pod: n.Pod, Port: target, Private: n.App != nil && n.App.Private}
 	return n.Kind == plan.Edge || (r.Via == "" && t.verifiable(n)), nil
 }
 
@@ -233,27 +285,28 @@ func (t *Testbed) verifiable(n *plan.Node) bool {
 	return true
 }
 
-// viaPort is the port of a node that a URL means: the same, else the first of
-// the URL's scheme, else the first.
-func viaPort(n *plan.Node, scheme string, port int) int {
-	first, secure := 0, scheme == "https"
+// viaPort is the port of a node's own address that a URL means, which clients
+// do not reach by that port. A URL that names none means the first that speaks
+// as it does, and at a pod that serves no such the first.
+func viaPort(n *plan.Node, u *url.URL, port int) (target int, open bool) {
 	listeners := listenersOf(n)
 	if slices.ContainsFunc(listeners, func(l listenerOf) bool { return l.key.port == port }) {
-		return port
+		return port, true
 	}
+	if u.Port() != "" {
+		return 0, false
+	}
+	secure := schemes[u.Scheme].secure
 	for _, l := range listeners {
 		switch {
 		case l.key.port == 15021:
 		case (l.protocol == "HTTPS" || l.protocol == "TLS") == secure:
-			return l.key.port
-		case first == 0:
-			first = l.key.port
+			return l.key.port, true
+		case target == 0 && (n.Kind == plan.Sidecar || n.Kind == plan.AppKind):
+			target = l.key.port
 		}
 	}
-	if first != 0 {
-		return first
-	}
-	return port
+	return target, target != 0
 }
 
 // fromPod asks as the app in a pod does.

@@ -21,8 +21,9 @@ import (
 type traceOptions struct {
 	scenario, from, via, method, cert, key, tlsMax, output, id string
 	headers                                                    []string
-	data                                                       string
-	fresh, fail, follow                                        bool
+	data, sni, caCert                                          string
+	alpn                                                       []string
+	fresh, fail, follow, insecure                              bool
 	last                                                       int
 	flags                                                      *pflag.FlagSet
 }
@@ -40,6 +41,10 @@ func traceCommand() *command {
 	f.StringVarP(&o.data, "data", "d", "", "body; @FILE reads a file, @- standard input")
 	f.StringVar(&o.cert, "cert", "", "client certificate chain, a PEM `FILE`")
 	f.StringVar(&o.key, "key", "", "its key, a PEM `FILE`")
+	f.BoolVarP(&o.insecure, "insecure", "k", false, "take whatever certificate the server presents")
+	f.StringVar(&o.caCert, "cacert", "", "trust the authorities of this PEM `FILE` instead of ACM's")
+	f.StringVar(&o.sni, "sni", "", "server `NAME` to send instead of the URL's host; '' sends none")
+	f.StringSliceVar(&o.alpn, "alpn", nil, "ALPN protocols to offer, a `LIST` such as istio-http/1.1,istio; '' offers none")
 	f.StringVar(&o.tlsMax, "tls-max", "", "highest TLS `VERSION` to offer: 1.0, 1.1, 1.2, 1.3")
 	f.BoolVarP(&o.fail, "fail", "f", false, "exit 1 for a status of 400 and above, and for a hop that ended")
 	f.IntVar(&o.last, "last", 0, "show the passports of the last N requests that others sent")
@@ -54,6 +59,11 @@ Without -s the only running scenario is asked; where none is up, tinfoil is star
 
   hoplab trace https://netbox.cluster.tinfoil.private/
   hoplab trace -s sni-trap https://netbox.cluster.tinfoil.private/
+  hoplab trace --from netbox/netbox-0 http://minio:9000/
+                               as the app in that pod would, through its sidecar
+  hoplab trace --via gateway/istio-system/istio-ingressgateway --sni x https://netbox.cluster.tinfoil.private/
+  hoplab trace --from netbox/netbox-0 -d 'PING\r\n' tcp://redis:6379
+                               raw bytes (tls:// for the same over TLS), and what comes back
   hoplab trace --last          the passport of the request that your curl just sent`,
 		run: o.run,
 	}
@@ -77,8 +87,8 @@ func (o *traceOptions) run(ctx context.Context, c *cli, args []string) error {
 	if len(args) == 0 {
 		return usage("hoplab trace https://netbox.cluster.tinfoil.private/", "trace: no URL")
 	}
-	if u, err := urlpkg.Parse(args[0]); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return usage("https://HOST/PATH", "%q is no absolute http or https URL", args[0])
+	if u, err := urlpkg.Parse(args[0]); err != nil || u.Host == "" {
+		return usage("https://HOST/PATH", "%q is no absolute URL", args[0])
 	}
 	if o.scenario == "-" && o.data == "@-" {
 		return usage("put one of the two into a file", "trace: -s - and -d @- both read standard input")
@@ -97,7 +107,19 @@ func (o *traceOptions) run(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return ofAPI(err)
 	}
-	return o.show(c, res.Passport)
+	if err := o.show(c, res.Passport); err != nil || o.output != "text" || !isRaw(args[0]) {
+		return err
+	}
+	if len(res.Body) > 0 {
+		fmt.Fprintln(c.stdout)
+		_, err = c.stdout.Write(res.Body)
+	}
+	return err
+}
+
+// isRaw tells of a URL whose answer has no form of its own: it is printed.
+func isRaw(url string) bool {
+	return strings.HasPrefix(url, "tcp://") || strings.HasPrefix(url, "tls://")
 }
 
 // looking lists the flags given that show what others sent.
@@ -116,7 +138,7 @@ func (o *traceOptions) checkLook(looking, args []string) error {
 	if len(looking) > 1 {
 		return usage("give one of them", "trace: %s together", strings.Join(looking, " and "))
 	}
-	for _, name := range []string{"from", "via", "fresh", "request", "header", "data", "cert", "key", "tls-max"} {
+	for _, name := range []string{"from", "via", "fresh", "request", "header", "data", "cert", "key", "tls-max", "insecure", "cacert", "sni", "alpn"} {
 		if o.flags.Changed(name) {
 			return usage("leave out one of the two", "trace: %s shows what others sent, and --%s is for a request of its own", looking[0], name)
 		}
@@ -142,7 +164,13 @@ func (o *traceOptions) checkLook(looking, args []string) error {
 }
 
 func (o *traceOptions) request(c *cli, url string) (control.TraceRequest, error) {
-	r := control.TraceRequest{URL: url, Method: o.method, From: o.from, Via: o.via, TLSMax: o.tlsMax}
+	r := control.TraceRequest{URL: url, Method: o.method, From: o.from, Via: o.via, TLSMax: o.tlsMax, Insecure: o.insecure}
+	if o.flags.Changed("sni") {
+		r.SNI = &o.sni
+	}
+	if o.flags.Changed("alpn") {
+		r.ALPN = append([]string{}, o.alpn...)
+	}
 	for _, h := range o.headers {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok || strings.TrimSpace(name) == "" {
@@ -164,7 +192,7 @@ func (o *traceOptions) request(c *cli, url string) (control.TraceRequest, error)
 		if err != nil {
 			return r, &exitError{exitUsage, err, ""}
 		}
-		if r.Method == "" {
+		if r.Method == "" && !isRaw(url) {
 			r.Method = http.MethodPost // an empty body too
 		}
 	}
@@ -174,7 +202,7 @@ func (o *traceOptions) request(c *cli, url string) (control.TraceRequest, error)
 	for _, f := range []struct {
 		name string
 		to   *[]byte
-	}{{o.cert, &r.CertPEM}, {o.key, &r.KeyPEM}} {
+	}{{o.cert, &r.CertPEM}, {o.key, &r.KeyPEM}, {o.caCert, &r.CAPEM}} {
 		if f.name == "" {
 			continue
 		}
@@ -237,7 +265,7 @@ func (o *traceOptions) show(c *cli, p passport.Passport) error {
 	default:
 		err = writeJSON(c.stdout, p)
 	}
-	if err == nil && o.fail && (p.Verdict.Ended != nil || p.Response == nil || p.Response.Status >= 400) {
+	if err == nil && o.fail && p.Failed() {
 		return &exitError{exitFound, nil, ""}
 	}
 	return err

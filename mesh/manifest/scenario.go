@@ -213,7 +213,8 @@ type ScenarioCheck struct {
 
 // ScenarioRequest is a request of a check.
 type ScenarioRequest struct {
-	// URL is absolute, http or https.
+	// URL is absolute: http or https, or tcp or tls, by which the body alone is
+	// sent to a port and what comes back is the response's body.
 	URL string `json:"url" need:"true"`
 	// Method is the request's. Default: GET, with a body POST.
 	Method string `json:"method"`
@@ -230,6 +231,16 @@ type ScenarioRequest struct {
 	// TLSMax is the highest TLS version offered: "1.0" to "1.3", the
 	// default.
 	TLSMax string `json:"tlsMax"`
+	// SNI is the server name sent, and that the server's certificate must be
+	// valid for; "" sends none. Default: the URL's host.
+	SNI *string `json:"sni"`
+	// ALPN are the protocols offered, in this order; none with []. Default: h2
+	// and http/1.1, by tls none.
+	ALPN []string `json:"alpn"`
+	// Insecure takes whatever certificate the server presents, as curl -k.
+	Insecure bool `json:"insecure"`
+	// CA is whom to trust instead of ACM: mesh, or a Secret as NAMESPACE/NAME.
+	CA string `json:"ca"`
 }
 
 // ScenarioExpect is what must come of a request. What is absent is not

@@ -347,10 +347,25 @@ func (c *scenarioCheck) check(path string, check ScenarioCheck) {
 	c.unique("checks", path+".name", check.Name)
 	q, e := check.Request, check.Expect
 	if q.URL != "" {
-		u, err := url.Parse(q.URL)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			c.impossible(path+".request.url", q.URL, "expected an absolute URL, such as https://shop.example.com/")
+		switch u, err := url.Parse(q.URL); {
+		case err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "tcp", "tls"}, u.Scheme):
+			c.impossible(path+".request.url", q.URL, "expected an absolute URL, such as https://shop.example.com/ or tcp://redis:6379")
+		case (u.Scheme == "tcp" || u.Scheme == "tls") && (u.Port() == "" || q.Method != "" || len(q.Headers) > 0):
+			c.impossible(path+".request.url", q.URL, "expected a port, and no method and headers: only the body is sent")
+		case (u.Scheme == "http" || u.Scheme == "tcp") && (q.SNI != nil || q.ALPN != nil || q.Insecure || q.CA != "" || q.TLSMax != "" || q.ClientCert != ""):
+			c.impossible(path+".request.url", q.URL, "expected https or tls, as the request says how TLS is to be spoken")
 		}
+	}
+	for i, p := range q.ALPN {
+		if p == "" || len(p) > 255 { // RFC 7301, 3.1
+			c.impossible(fmt.Sprintf("%s.request.alpn[%d]", path, i), p, "expected a protocol, such as h2")
+		}
+	}
+	switch {
+	case q.Insecure && q.CA != "":
+		c.exclusive(path+".request.ca", "insecure is set already, and trusts everybody", "keep one of insecure and ca")
+	case q.CA != "" && q.CA != "acm" && q.CA != "mesh" && strings.Count(q.CA, "/") != 1:
+		c.impossible(path+".request.ca", q.CA, "expected acm, mesh, or a Secret as NAMESPACE/NAME")
 	}
 	if strings.ContainsFunc(q.Method, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) }) {
 		c.impossible(path+".request.method", q.Method, "expected a method, such as GET")

@@ -75,7 +75,7 @@ func run(ctx context.Context, c manifest.ScenarioCheck, ask Asker) Result {
 }
 
 func requestOf(ctx context.Context, q manifest.ScenarioRequest, ask Asker) (control.TraceRequest, error) {
-	r := control.TraceRequest{URL: q.URL, Method: q.Method, From: q.From, Via: q.Via, TLSMax: q.TLSMax, Fresh: true}
+	r := control.TraceRequest{URL: q.URL, Method: q.Method, From: q.From, Via: q.Via, TLSMax: q.TLSMax, Fresh: true, SNI: q.SNI, ALPN: q.ALPN, Insecure: q.Insecure}
 	names := make([]string, 0, len(q.Headers))
 	for name := range q.Headers {
 		names = append(names, name)
@@ -86,6 +86,13 @@ func requestOf(ctx context.Context, q manifest.ScenarioRequest, ask Asker) (cont
 	}
 	if q.Body != "" {
 		r.Body = []byte(q.Body)
+	}
+	if q.CA != "" {
+		pem, err := ask.CertPEM(ctx, q.CA, false)
+		if err != nil {
+			return r, fmt.Errorf("ca: %w", err)
+		}
+		r.CAPEM = pem
 	}
 	if q.ClientCert != "" {
 		pem, err := ask.CertPEM(ctx, q.ClientCert, true)

@@ -27,6 +27,9 @@ func (a *answers) Trace(_ context.Context, r control.TraceRequest) (control.Trac
 }
 
 func (a *answers) CertPEM(_ context.Context, name string, withKey bool) ([]byte, error) {
+	if name == "mesh" && !withKey {
+		return []byte("roots"), nil
+	}
 	if name != "netbox/client" || !withKey {
 		return nil, errors.New("secret " + name + " not found")
 	}
@@ -108,11 +111,13 @@ func TestRequest(t *testing.T) {
 	q := manifest.ScenarioRequest{
 		URL: "https://x/", Method: "PUT", Headers: map[string]string{"b": "2", "a": "1"}, Body: "body",
 		From: "netbox/netbox-0", Via: "gateway/a/b", ClientCert: "netbox/client", TLSMax: "1.2",
+		SNI: ptr(""), ALPN: []string{}, Insecure: true, CA: "mesh",
 	}
 	Run(t.Context(), "s", []manifest.ScenarioCheck{{Name: "one", Request: q}}, ask)
 	assert.Equal(t, control.TraceRequest{
 		URL: "https://x/", Method: "PUT", Headers: [][2]string{{"a", "1"}, {"b", "2"}}, Body: []byte("body"),
 		From: "netbox/netbox-0", Via: "gateway/a/b", TLSMax: "1.2", Fresh: true, CertPEM: []byte("PEM"), KeyPEM: []byte("PEM"),
+		SNI: ptr(""), ALPN: []string{}, Insecure: true, CAPEM: []byte("roots"),
 	}, ask.asked)
 
 	q.ClientCert = "netbox/nosuch"

@@ -115,7 +115,8 @@ func (c Certs) MarshalJSON() ([]byte, error) {
 	return json.Marshal(p)
 }
 
-// TraceRequest is a request that hoplab is to send.
+// TraceRequest is a request that hoplab is to send: of HTTP, or with a URL of
+// the scheme tcp or tls the Body alone.
 type TraceRequest struct {
 	URL     string      `json:"url"`
 	Method  string      `json:"method,omitempty"`  // default: GET, or POST with a body
@@ -126,6 +127,15 @@ type TraceRequest struct {
 	Via    string `json:"via,omitempty"`    // a node to whose address to go, instead of where DNS leads
 	Fresh  bool   `json:"fresh,omitempty"`  // no node may reuse an upstream connection
 	TLSMax string `json:"tlsMax,omitempty"` // "1.2"; default: 1.3
+
+	// SNI is the name to send, and that the server's certificate must be valid
+	// for; "": none is sent. Default: the URL's host.
+	SNI *string `json:"sni,omitempty"`
+	// ALPN is what is offered, in this order; empty: nothing is. Default: h2 and
+	// http/1.1, of raw bytes nothing.
+	ALPN     []string `json:"alpn,omitzero"`
+	Insecure bool     `json:"insecure,omitempty"` // whatever certificate the server presents
+	CAPEM    []byte   `json:"caPEM,omitempty"`    // authorities to trust instead of ACM's
 
 	// CertPEM and KeyPEM are a client certificate and its key.
 	CertPEM []byte `json:"certPEM,omitempty"`
