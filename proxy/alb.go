@@ -89,7 +89,7 @@ func (a *alb) receive(x *exchange) *response {
 		return a.page(463)
 	}
 	x.req.authority = hostFor(x.req.authority, x.d.at.port)
-	if x.req.upgrade != websocket { // ALB guide, "Listeners": WebSockets alone
+	if x.req.upgrade != webSocket { // ALB guide, "Listeners": WebSockets alone
 		x.req.upgrade = ""
 	}
 	// ALB guide, "HTTP headers and Application Load Balancers": append is the

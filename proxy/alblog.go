@@ -136,7 +136,13 @@ func awsTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.00
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", max(d, 0).Seconds()) }
 
 // quote puts a log field between quotes.
-func quote(s string) string { return `"` + escaped(s) + `"` }
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	writeEscaped(&b, s)
+	b.WriteByte('"')
+	return b.String()
+}
 
 func escaped(s string) string {
 	var b strings.Builder

@@ -44,7 +44,7 @@ func (e *envoy) receive(x *exchange) *response {
 	e.mutateHeaders(x)
 	// upgrade_configs has websocket alone; CONNECT counts as an upgrade. What
 	// follows on the connection may be no HTTP.
-	if r.method == http.MethodConnect || r.upgrade != "" && r.upgrade != websocket {
+	if r.method == http.MethodConnect || r.upgrade != "" && r.upgrade != webSocket {
 		x.flag("", "upgrade_failed")
 		return closing(localReply(http.StatusForbidden, "", ""))
 	}

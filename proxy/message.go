@@ -142,7 +142,7 @@ func stripHop(h http.Header) {
 	}
 }
 
-const websocket = "websocket"
+const webSocket = "websocket"
 
 // upgradeOf is the protocol that a request asks to change to. What HTTP/2
 // itself would be is asked for in vain, and dropped with the header.
