@@ -231,7 +231,7 @@ var inboundSuites = []string{
 func (c *compiler) inboundTLS(http bool) *plan.ServerTLS {
 	tls := &plan.ServerTLS{
 		Certificates: []string{plan.WorkloadCertificate},
-		ClientAuth:   plan.RequireClientCertificate, Trust: plan.MeshTrust, TrustDomains: []string{c.w.Mesh.TrustDomain},
+		ClientAuth:   plan.RequireClientCertificate, Trust: plan.MeshTrust, TrustDomains: c.trustDomains(),
 		TLSParameters: plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3", Suites: inboundSuites},
 		ALPN:          []string{"h2", "http/1.1"},
 	}

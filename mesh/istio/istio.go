@@ -55,10 +55,13 @@ func Compile(w *world.World) Result {
 		switch {
 		case pod.Gateway:
 			node, hosts := c.gateway(pod)
+			c.authorize(pod, &node)
 			r.Nodes = append(r.Nodes, node)
 			r.Hosts = append(r.Hosts, hosts...)
 		case pod.Sidecar:
-			r.Nodes = append(r.Nodes, c.sidecar(pod))
+			node := c.sidecar(pod)
+			c.authorize(pod, &node)
+			r.Nodes = append(r.Nodes, node)
 		}
 	}
 	r.Hosts = oneNodePerHost(r.Hosts)
@@ -77,6 +80,7 @@ type compiler struct {
 	serviceEntries   []world.Typed[*networking.ServiceEntry]
 	sidecars         []world.Typed[*networking.Sidecar]
 	peerAuths        []world.Typed[*security.PeerAuthentication]
+	authorizations   []world.Typed[*security.AuthorizationPolicy]
 
 	registry  []*service              // all, oldest first
 	services  map[string]*service     // by host: a Kubernetes Service if there is one, else the oldest
@@ -119,11 +123,6 @@ func (c *compiler) notSupported(o *manifest.Object, path, what, hint string) {
 	})
 }
 
-// notSupportedKind refuses a whole document.
-func (c *compiler) notSupportedKind(o *manifest.Object) {
-	c.notSupported(o, "kind", o.Kind, "leave the document out to go on without it")
-}
-
 // validate refuses what istiod's webhook refuses and what hoplab does not
 // support, and keeps the rest.
 func (c *compiler) validate() {
@@ -162,8 +161,10 @@ func (c *compiler) validate() {
 		}
 	}
 	for _, p := range c.w.AuthorizationPolicies {
-		c.takes(p.Object, p.Spec)
-		c.notSupportedKind(p.Object)
+		c.onlySupportedPolicy(p)
+		if c.takes(p.Object, p.Spec) {
+			c.authorizations = append(c.authorizations, p)
+		}
 	}
 	for _, p := range c.w.PeerAuthentications {
 		if c.takes(p.Object, p.Spec) {

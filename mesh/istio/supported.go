@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 
 	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/mesh/manifest"
@@ -58,6 +59,7 @@ var supported = map[protoreflect.FullName][]string{
 	"istio.networking.v1alpha3.IstioEgressListener":   {"port", "bind", "captureMode", "hosts"},
 	"istio.networking.v1alpha3.OutboundTrafficPolicy": {"mode", "egressProxy"},
 	"istio.security.v1beta1.PeerAuthentication":       {"selector", "mtls", "portLevelMtls"},
+	"istio.security.v1beta1.AuthorizationPolicy":      {"selector", "rules", "action"},
 }
 
 // insteadOf says what to write instead of a field that is not supported.
@@ -66,6 +68,8 @@ var insteadOf = map[protoreflect.FullName]string{
 	"istio.networking.v1alpha3.ServerTLSSettings.private_key":        "put the key into a Secret and name it: credentialName: NAME",
 	"istio.networking.v1alpha3.ServerTLSSettings.credential_names":   "name one Secret: credentialName: NAME",
 	"istio.networking.v1alpha3.Destination.subset":                   "subsets come with DestinationRule",
+	"istio.security.v1beta1.AuthorizationPolicy.target_ref":          "it is for waypoints and the Gateway API: selector: {matchLabels: {app: NAME}} picks pods",
+	"istio.security.v1beta1.AuthorizationPolicy.target_refs":         "it is for waypoints and the Gateway API: selector: {matchLabels: {app: NAME}} picks pods",
 }
 
 // onlySupported refuses every field of an object's spec that is set and not
@@ -165,6 +169,21 @@ func (c *compiler) onlySupportedEntry(e world.Typed[*networking.ServiceEntry]) {
 	for i, w := range e.Spec.GetEndpoints() {
 		if strings.HasPrefix(w.GetAddress(), unixSocket) {
 			c.notSupported(e.Object, fmt.Sprintf("spec.endpoints[%d].address", i), "a Unix domain socket", "an IP address, or a name")
+		}
+	}
+}
+
+// onlySupportedPolicy refuses what hoplab does not take of an
+// AuthorizationPolicy: to ask somebody else, and what other filters left behind.
+func (c *compiler) onlySupportedPolicy(p world.Typed[*security.AuthorizationPolicy]) {
+	if p.Spec.GetAction() == security.AuthorizationPolicy_CUSTOM {
+		c.notSupported(p.Object, "spec.action", "action CUSTOM", "ALLOW, or DENY")
+	}
+	for i, r := range p.Spec.GetRules() {
+		for j, w := range r.GetWhen() {
+			if strings.HasPrefix(w.GetKey(), "experimental.") {
+				c.notSupported(p.Object, fmt.Sprintf("spec.rules[%d].when[%d].key", i, j), "the condition "+w.GetKey(), "leave it out")
+			}
 		}
 	}
 }
