@@ -22,9 +22,11 @@ import (
 )
 
 // helloTimeout bounds the wait for a ClientHello, and handshakeTimeout the
-// handshake: Istio sets both to 15 s on its listeners (pilot/pkg/networking/
-// core/listener.go; PILOT_GATEWAY_TRANSPORT_SOCKET_CONNECT_TIMEOUT). AWS does
-// not tell an ALB's; the same is used.
+// handshake: both are 15 s on a gateway's listeners (Envoy: listener_filters_
+// timeout; istiod: pilot/pkg/networking/core/listener.go
+// PILOT_GATEWAY_TRANSPORT_SOCKET_CONNECT_TIMEOUT). A sidecar waits for the first
+// bytes forever (MeshConfig.protocolDetectionTimeout is 0), also where the
+// server would speak first. AWS does not tell an ALB's; the same is used.
 const (
 	helloTimeout     = 15 * time.Second
 	handshakeTimeout = 15 * time.Second
@@ -133,8 +135,10 @@ func (d *downstream) inspect(l *listener) (arrival, error) {
 	if !l.inspect && !l.sniff {
 		return a, nil
 	}
-	_ = d.raw.SetReadDeadline(time.Now().Add(helloTimeout))
-	defer d.raw.SetReadDeadline(time.Time{})
+	if d.node.kind != plan.Sidecar {
+		_ = d.raw.SetReadDeadline(time.Now().Add(helloTimeout))
+		defer d.raw.SetReadDeadline(time.Time{})
+	}
 	for {
 		hello, tlsErr := parseClientHello(d.raw.peeked)
 		if hello != nil && l.inspect {
@@ -155,12 +159,10 @@ func (d *downstream) inspect(l *listener) (arrival, error) {
 		}
 		if _, err := d.raw.more(); err != nil {
 			switch {
-			case len(d.raw.peeked) > 0 && !isTimeout(err):
-				return a, nil // what came before the end decides
-			case isTimeout(err) && len(d.raw.peeked) > 0:
-				return a, nil // Envoy: continue_on_listener_filters_timeout
 			case isTimeout(err):
-				return a, fmt.Errorf("no byte came within %v", helloTimeout)
+				return a, fmt.Errorf("no ClientHello came within %v", helloTimeout)
+			case len(d.raw.peeked) > 0:
+				return a, nil // what came before the end decides
 			default:
 				return a, fmt.Errorf("the client closed before it sent a byte")
 			}
