@@ -42,8 +42,8 @@ const (
 	PropertyNamespace      PropertyKind = "namespace"      // of the peer's identity
 	PropertyServiceAccount PropertyKind = "serviceAccount" // "ns/name" of the peer's identity
 	PropertyTrustDomain    PropertyKind = "trustDomain"    // of the peer's identity
-	PropertyPeerIP         PropertyKind = "peerIP"         // of the TCP connection, or PROXY protocol
-	PropertyRemoteIP       PropertyKind = "remoteIP"       // the trusted client address of x-forwarded-for
+	PropertyPeerIP         PropertyKind = "peerIP"         // of the TCP connection
+	PropertyRemoteIP       PropertyKind = "remoteIP"       // the trusted client address of x-forwarded-for, or of the PROXY protocol
 	PropertyDestinationIP  PropertyKind = "destinationIP"
 	PropertyPort           PropertyKind = "port" // original destination port
 	PropertySNI            PropertyKind = "sni"

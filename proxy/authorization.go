@@ -35,7 +35,7 @@ type subject struct {
 	// in which Envoy tries them: URIs, DNS names, the subject. None of plaintext.
 	// Envoy: source/extensions/filters/common/rbac/matchers.cc AuthenticatedMatcher
 	principals  []string
-	peer        netip.Addr // of the TCP connection, or of its PROXY header
+	peer        netip.Addr // of the TCP connection
 	remote      netip.Addr // the trusted client address of x-forwarded-for, else peer
 	destination netip.AddrPort
 	sni         string
@@ -291,7 +291,10 @@ func (d *downstream) refusal(r *request, remote netip.Addr) string {
 	if a == nil {
 		return ""
 	}
-	s := &subject{peer: d.remoteAddr(), remote: remote, request: r}
+	s := &subject{remote: remote, request: r}
+	if peer, err := netip.ParseAddrPort(d.end.Remote); err == nil { // the physical one (rbac.proto: direct_remote_ip)
+		s.peer = peer.Addr().Unmap()
+	}
 	s.destination = netip.AddrPortFrom(d.destination(), uint16(d.at.port))
 	if d.end.TLS != nil {
 		s.sni = d.end.TLS.SNI

@@ -46,9 +46,10 @@ type downstream struct {
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
 
-	// original is where an intercepted connection was meant to go; not valid of
-	// others.
+	// original is where an intercepted connection was meant to go, or one that a
+	// load balancer tells of by a PROXY header; not valid of others.
 	original netip.AddrPort
+	client   string // address of the peer, or the one that a PROXY header tells
 
 	peerHash string // SHA-256 of the client's certificate, in hex
 
@@ -67,6 +68,7 @@ func newDownstream(n *Node, c net.Conn, original string, at portKey) *downstream
 		Local: c.LocalAddr().String(), Remote: c.RemoteAddr().String(), OriginalDestination: original,
 		Opened: d.opened,
 	}
+	d.client = d.end.Remote
 	return d
 }
 
@@ -75,12 +77,20 @@ func (d *downstream) serve() {
 	defer d.cancel()
 	defer d.finish()
 	d.restore()
-	l := d.node.state.Load().listeners.choose(d.at, d.original.Addr(), &d.node.env)
+	st := d.node.state.Load()
+	l := st.listeners.choose(d.at, d.original.Addr(), &d.node.env)
 	if l == nil { // the plan dropped it while the connection was accepted
 		d.raw.reset()
 		return
 	}
 	d.l = l
+	if o := st.plan.Envoy; o != nil && o.ProxyProtocol && d.node.kind == plan.Gateway {
+		if err := d.readProxyHeader(); err != nil {
+			d.ended("-", "", "the connection does not begin with a PROXY header: "+err.Error())
+			d.raw.reset()
+			return
+		}
+	}
 	a, err := d.inspect(l)
 	if err != nil {
 		return // a port probe: nothing was sent that a chain could be chosen by
@@ -369,20 +379,23 @@ func (d *downstream) state() *state {
 
 // destination is the address that the peer dialled.
 func (d *downstream) destination() netip.Addr {
+	if d.original.IsValid() {
+		return d.original.Addr().Unmap()
+	}
 	to, _ := netip.ParseAddrPort(d.end.OriginalDestination) // none of a connection that is no TCP
 	return to.Addr().Unmap()
 }
 
-// remoteHost is the peer's address without the port.
+// remoteHost is the client's address without the port.
 func (d *downstream) remoteHost() string {
-	host, _, err := net.SplitHostPort(d.end.Remote)
+	host, _, err := net.SplitHostPort(d.client)
 	if err != nil {
-		return d.end.Remote
+		return d.client
 	}
 	return host
 }
 
-// remoteAddr is the peer's address.
+// remoteAddr is the client's address.
 func (d *downstream) remoteAddr() netip.Addr {
 	a, _ := netip.ParseAddr(d.remoteHost()) // none of a connection that is no TCP
 	return a.Unmap()

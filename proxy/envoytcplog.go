@@ -34,6 +34,6 @@ func (e *envoy) bytesLog(d *downstream, s *tcpSession, details string) string {
 		"[" + envoyTime(d.opened) + "]", `"- - -"`, "0", dash(s.flags), dash(details), dash(s.termination), quote(dash(spaceless(s.transport))),
 		fmt.Sprint(s.received), fmt.Sprint(s.sent), fmt.Sprint(time.Since(d.opened).Milliseconds()), `- "-" "-" "-" "-"`,
 		quote(dash(host)), dash(cluster), dash(local),
-		address(d.end.OriginalDestination), address(d.end.Remote), dash(escaped(d.serverName())), "-",
+		address(d.end.OriginalDestination), address(d.client), dash(escaped(d.serverName())), "-",
 	}, " ")
 }

@@ -146,7 +146,7 @@ func downstreamLocal(x *exchange, _ *response, _ *formatPart) string {
 }
 
 func directRemote(x *exchange, _ *response, _ *formatPart) string {
-	return x.node.env.clusterAddress(x.d.end.Remote)
+	return x.node.env.clusterAddress(x.d.client)
 }
 
 // downstreamRemote is the trusted client's; taken from a header it has port 0.
