@@ -40,6 +40,8 @@ func (*alb) connectionHeader(close bool, _ int) string {
 	return "keep-alive"
 }
 
+func (*alb) continues(*downstream) continueAnswer { return continueWhenRead }
+
 // http2WithoutALPN: only HTTPS listeners speak HTTP/2, by ALPN; no h2c.
 func (*alb) http2WithoutALPN() bool               { return false }
 func (*alb) alpn(string) []string                 { return nil }

@@ -25,7 +25,7 @@ func (x *exchange) send(cl *cluster) *response {
 		x.endpoint = e
 		x.chose("endpoint", e.name(), e.why(cl), plan.Source{})
 		res, f := x.attempt(e, attempt, 0)
-		if wouldRetry(policy, res, f) && x.req.body.revoke() {
+		if wouldRetry(policy, res, f) && !x.begun.Load() && x.req.body.revoke() {
 			if attempt <= policy.Attempts {
 				x.retries++
 				if f == nil {
@@ -137,8 +137,13 @@ func (x *exchange) attempt(e *endpoint, attempt, again int) (*response, *failure
 	return res, nil
 }
 
-// interim passes an interim response on.
+// interim passes an interim response on. There is no other try after that.
+// Envoy: source/common/router/router.cc Filter::onUpstream1xxHeaders
 func (x *exchange) interim(status int, h http.Header) {
+	x.begun.Store(true)
+	if x.req.body != nil {
+		x.req.body.told.Store(true)
+	}
 	stripHop(h)
 	x.w.interim(status, h)
 }

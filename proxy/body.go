@@ -16,9 +16,11 @@ import (
 // Its methods may be called on nil, which is no body.
 type requestBody struct {
 	proceed func()      // asks the client for the body (100 Continue); nil: it comes unasked
+	passed  bool        // that the client waits was told upstream, whence 100 Continue may come
 	broken  func(error) // told, as a *bodyError, that the body will not come to its end
 
 	n       atomic.Int64
+	told    atomic.Bool // an interim response was passed on to who waits
 	settled atomic.Bool // a response came: nothing is sent again
 	whole   atomic.Bool // all of it was read
 
@@ -189,7 +191,12 @@ func (b *requestBody) settle() {
 
 // held tells whether the client waits for 100 Continue and has not been told.
 func (b *requestBody) held() bool {
-	if b == nil || b.proceed == nil || !b.mu.TryLock() {
+	switch {
+	case b == nil:
+		return false
+	case b.passed:
+		return !b.told.Load() && b.n.Load() == 0
+	case b.proceed == nil || !b.mu.TryLock():
 		return false
 	}
 	defer b.mu.Unlock()

@@ -38,6 +38,15 @@ func (*envoy) connectionHeader(close bool, minor int) string {
 	return ""
 }
 
+// continues: istiod sets proxy_100_continue on gateways and on the way out of a
+// pod (pilot/pkg/networking/core/gateway.go, listener.go).
+func (e *envoy) continues(d *downstream) continueAnswer {
+	if e.gateway || d.at.outbound {
+		return continueUpstream
+	}
+	return continueAtOnce
+}
+
 func (*envoy) http2WithoutALPN() bool    { return true } // codec_type AUTO
 func (*envoy) plaintextOnTLS() *response { return nil }  // BoringSSL: HTTP_REQUEST, closed
 func (*envoy) leastRequests() bool       { return true }

@@ -57,6 +57,7 @@ type exchange struct {
 	origin    string       // that the route's CORS policy allows
 	wholeAt   atomic.Int64 // when the request had come in whole; 0: not yet
 	alarm     alarm        // of the route's timeout
+	begun     atomic.Bool  // an interim response was passed on
 }
 
 // exchange serves one request.

@@ -102,10 +102,7 @@ func (d *downstream) exchangeHTTP1(hr *http.Request, br *bufio.Reader, bw *bufio
 	body := &requestBody{r: hr.Body, broken: cancel}
 	w := &http1Writer{d: d, bw: bw, body: body, method: hr.Method, minor: hr.ProtoMinor}
 	if httpguts.HeaderValuesContainsToken(hr.Header["Expect"], "100-continue") {
-		hr.Header.Del("Expect")
-		if hr.ProtoMinor > 0 {
-			body.proceed = w.proceed
-		}
+		d.expectsContinue(hr, body, w)
 	}
 	req := &request{
 		method: hr.Method, scheme: d.scheme(), authority: hr.Host, path: originForm(hr.RequestURI),
@@ -139,6 +136,22 @@ func (d *downstream) exchangeHTTP1(hr *http.Request, br *bufio.Reader, bw *bufio
 		return false
 	}
 	return !w.close
+}
+
+// expectsContinue does with a client that waits for 100 Continue what the
+// system does.
+func (d *downstream) expectsContinue(hr *http.Request, body *requestBody, w *http1Writer) {
+	switch answer := d.node.personality().continues(d); {
+	case hr.ProtoMinor == 0: // knows no such thing
+	case answer == continueUpstream:
+		body.passed = true
+		return
+	case answer == continueAtOnce:
+		w.proceed()
+	default:
+		body.proceed = w.proceed
+	}
+	hr.Header.Del("Expect")
 }
 
 // originForm is a request target without scheme and authority, which

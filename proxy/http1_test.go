@@ -44,21 +44,35 @@ func TestKeepAliveAndPipelining(t *testing.T) {
 	})
 }
 
+// An ALB, and a sidecar on the way in, say 100 Continue themselves; a gateway
+// leaves it to whom it sends the request.
 func TestExpectContinue(t *testing.T) {
 	each(t, func(t *testing.T, l *lab, n plan.Node) {
 		n.Routes[0].VirtualHosts[0].Routes[0].Match = plan.RouteMatch{Prefix: "/up"}
 		l.node(n)
+		passes := n.Personality == plan.EnvoyGateway
 		l.app("app", 80, func(w http.ResponseWriter, r *http.Request) {
-			assert.Empty(t, r.Header.Get("Expect"))
+			if r.URL.Path == "/up/unwanted" {
+				w.WriteHeader(401)
+				return
+			}
+			assert.Equal(t, passes && r.Method == "POST", r.Header.Get("Expect") == "100-continue")
 			_, _ = io.Copy(w, r.Body)
 		})
-		t.Run("answered", func(t *testing.T) {
+		expecting := func(path string) *wire {
 			w := l.wire(n.Pod, 80)
-			w.send("POST /up HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 3")
+			w.send("POST "+path+" HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 3")
+			return w
+		}
+		proceeds := func(w *wire) {
 			line, err := w.br.ReadString('\n')
 			require.NoError(t, err)
 			assert.Equal(t, "HTTP/1.1 100 Continue\r\n", line)
 			_, _ = w.br.ReadString('\n')
+		}
+		t.Run("answered", func(t *testing.T) {
+			w := expecting("/up")
+			proceeds(w)
 			_, _ = io.WriteString(w, "abc")
 			res, body := w.reply("POST")
 			assert.Equal(t, 200, res.StatusCode)
@@ -67,13 +81,28 @@ func TestExpectContinue(t *testing.T) {
 			assert.Empty(t, body, "the connection goes on")
 		})
 		t.Run("declined", func(t *testing.T) {
-			w := l.wire(n.Pod, 80)
-			w.send("POST /nowhere HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 3")
+			w := expecting("/nowhere")
+			if n.Personality == plan.EnvoySidecar { // said before there is a route
+				proceeds(w)
+				_, _ = io.WriteString(w, "abc")
+			}
 			res, _ := w.reply("POST")
 			assert.Equal(t, 404, res.StatusCode)
+			if n.Personality == plan.EnvoySidecar {
+				return
+			}
 			assert.True(t, res.Close, "whether the body comes is not known: the connection ends, and says so")
 			w.closed()
 		})
+		if passes {
+			t.Run("declined by the app", func(t *testing.T) {
+				w := expecting("/up/unwanted")
+				res, _ := w.reply("POST")
+				assert.Equal(t, 401, res.StatusCode)
+				assert.True(t, res.Close)
+				w.closed()
+			})
+		}
 	})
 }
 

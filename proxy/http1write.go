@@ -31,8 +31,7 @@ type http1Writer struct {
 	wrote bool       // the final head is out
 }
 
-// proceed sends 100 Continue: Envoy answers Expect itself
-// (HttpConnectionManager.proxy_100_continue is off).
+// proceed sends 100 Continue.
 func (w *http1Writer) proceed() { w.interim(http.StatusContinue, nil) }
 
 func (w *http1Writer) interim(status int, h http.Header) {

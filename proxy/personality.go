@@ -21,6 +21,8 @@ type personality interface {
 	// connectionHeader is the value of Connection on an HTTP/1.x response; ""
 	// for none.
 	connectionHeader(close bool, minor int) string
+	// continues says who answers a client that waits for 100 Continue.
+	continues(d *downstream) continueAnswer
 	// http2WithoutALPN: HTTP/2 is also taken where no ALPN chose it.
 	http2WithoutALPN() bool
 	// plaintextOnTLS answers who speaks plain HTTP on a TLS port; nil: nobody.
@@ -59,6 +61,15 @@ type personality interface {
 	connectionLog(d *downstream) string
 	tcpLog(d *downstream, s *tcpSession) string
 }
+
+// continueAnswer is who says 100 Continue.
+type continueAnswer int
+
+const (
+	continueWhenRead continueAnswer = iota // the node, when the body is wanted
+	continueAtOnce                         // the node, when the head has come
+	continueUpstream                       // whoever the request is sent to
+)
 
 // limits are bounds of the imitated system; each personality names its source.
 type limits struct {

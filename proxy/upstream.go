@@ -279,7 +279,7 @@ func (u *upstream) roundTrip(ctx context.Context, r *outgoing, header http.Heade
 func (u *upstream) roundTripHTTP2(ctx context.Context, r *outgoing, header http.Header, interim func(int, http.Header)) (*response, error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-			if code != http.StatusContinue { // that one is between this node and upstream
+			if code != http.StatusContinue || header["Expect"] != nil { // else it is between this node and upstream
 				interim(code, http.Header(h))
 			}
 			return nil

@@ -28,7 +28,7 @@ func (u *upstream) roundTripHTTP1(ctx context.Context, r *outgoing, header http.
 			return nil, err
 		}
 		switch {
-		case res.StatusCode == http.StatusContinue:
+		case res.StatusCode == http.StatusContinue && header["Expect"] == nil: // it is between this node and upstream
 			continue
 		case res.StatusCode == http.StatusSwitchingProtocols && r.upgrade == "":
 			stop()
