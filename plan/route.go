@@ -60,8 +60,8 @@ type RedirectTo struct {
 	Status int    `json:"status"`           // 301, 302, 303, 307 or 308
 }
 
-// Rewrite changes a request before it goes to a destination. The path as it
-// was is sent along as x-envoy-original-path.
+// Rewrite changes a request before it goes to a destination. What was there is
+// sent along as x-envoy-original-path and x-envoy-original-host.
 type Rewrite struct {
 	// One of these changes the path.
 	Prefix *string `json:"prefix,omitempty"` // replaces the matched prefix
@@ -152,8 +152,8 @@ type StringMatch struct {
 type FieldMatch struct {
 	Name  string      `json:"name"`  // in any case; of a query parameter to the letter
 	Value StringMatch `json:"value"` // what the value must be
-	// Not turns it round. A header that is absent does not match, so with Not
-	// it does.
+	// Not turns it round. A header that is absent does not match; with Not it
+	// counts as empty (treat_missing_header_as_empty), but for Present.
 	Not bool `json:"not,omitempty"`
 }
 

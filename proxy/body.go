@@ -37,13 +37,10 @@ type requestBody struct {
 	mirrored *bytes.Buffer
 }
 
-// maxKept is how much of a body is kept for another attempt. An Envoy keeps up
-// to 1 MiB (per_connection_buffer_limit_bytes), and tries no longer one again.
-const maxKept = 64 << 10
-
-// maxMirrored is how much of a body mirrors get: an Envoy gives up on a copy
-// that is longer than its buffer (per_connection_buffer_limit_bytes).
-const maxMirrored = 1 << 20
+// maxKept is how much of a body is kept for another attempt, and for mirrors.
+// What is longer an Envoy does not try again, nor copy
+// (per_connection_buffer_limit_bytes; router.cc Filter::decodeData).
+const maxKept = 1 << 20
 
 // bodyError is a request's body that broke off.
 type bodyError struct{ err error }
@@ -107,7 +104,7 @@ func (b *requestBody) read(p []byte) (int, error) {
 		b.kept = append(b.kept, p[:n]...)
 	}
 	if b.mirrored != nil {
-		if b.mirrored.Write(p[:n]); b.mirrored.Len() > maxMirrored {
+		if b.mirrored.Write(p[:n]); b.mirrored.Len() > maxKept {
 			b.mirrored = nil
 		}
 	}
