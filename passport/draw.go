@@ -93,6 +93,9 @@ type details struct {
 
 func (d *details) hop(p Passport, index int) {
 	h := &p.Hops[index]
+	if h.Mirror != "" {
+		d.add(row{text: "a copy of the request, for " + h.Mirror})
+	}
 	if h.Attempt > 1 {
 		d.add(row{text: fmt.Sprintf("attempt %d", h.Attempt)})
 	}

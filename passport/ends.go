@@ -110,6 +110,9 @@ type RequestEnd struct {
 	// dialled one; Attempt counts from 1.
 	Parent  string `json:"parent,omitempty"`
 	Attempt int    `json:"attempt,omitempty"`
+	// Mirror is the cluster that this is a copy for, whose answer nobody waits
+	// for: the Parent chose a Mirror of that name.
+	Mirror string `json:"mirror,omitempty"`
 
 	Method    string `json:"method"`
 	Scheme    string `json:"scheme"`
@@ -129,13 +132,16 @@ type RequestEnd struct {
 	Log   string   `json:"log,omitempty"` // the line that the real system would write
 }
 
+// Mirror is what a node chose that it sends a copy of a request to.
+const Mirror = "mirror"
+
 // RawTCP is the protocol of a request that is bytes and nothing more: the node
 // at the other end need not know of it.
 const RawTCP = "tcp"
 
 // Choice is one thing that a node chose, and because of which line.
 type Choice struct {
-	What    string `json:"what"` // filter chain, virtual host, route, cluster, endpoint, listener rule, target group
+	What    string `json:"what"` // filter chain, virtual host, route, cluster, endpoint, mirror, listener rule, target group
 	Name    string `json:"name"`
 	Because string `json:"because,omitempty"`
 	Source  string `json:"source,omitempty"` // file:line:col

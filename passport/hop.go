@@ -34,6 +34,7 @@ func (l *leg) hop() Hop {
 		From:    l.from(),
 		To:      l.to(),
 		Attempt: 1,
+		Mirror:  l.mirror,
 		Scope:   scopeNetwork,
 		Carries: []int{},
 		Chose:   l.choices(),

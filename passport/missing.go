@@ -16,9 +16,13 @@ func (p Passport) Missing() []string { return slices.Clone(p.missing) }
 // settled tells that nothing more is to be waited for.
 func (p *Passport) settled() bool { return p.Complete() && !p.open }
 
-// open: raw bytes went over a connection of which not all ends are closed.
+// open: raw bytes went over a connection of which not all ends are closed, or a
+// copy was sent of which nothing came yet.
 func (t *tree) open() bool {
 	for _, l := range t.legs {
+		if l.awaitsCopies() {
+			return true
+		}
 		if !l.exchange.raw() || l.wire == nil {
 			continue
 		}
@@ -37,6 +41,28 @@ func (t *tree) open() bool {
 func choseEndpoint(chose []Choice) bool {
 	return slices.ContainsFunc(chose, func(c Choice) bool { return c.What == "endpoint" })
 }
+
+func (l *leg) awaitsCopies() bool {
+	r := l.accepted()
+	if r == nil {
+		return false
+	}
+	due := 0
+	for _, c := range r.Chose {
+		if c.What == Mirror {
+			due++
+		}
+	}
+	for _, c := range l.exchange.children {
+		if c.copied() {
+			due--
+		}
+	}
+	return due > 0
+}
+
+// copied: what was dialled is a copy of the request.
+func (e *exchange) copied() bool { return e.dialled != nil && e.dialled.Mirror != "" }
 
 // raw: what was dialled is bytes and nothing more.
 func (e *exchange) raw() bool { return e.dialled != nil && e.dialled.Protocol == RawTCP }
@@ -83,13 +109,14 @@ func (l *leg) missing() []string {
 // what it sent there (or, after a retry, the end that succeeded) is not here.
 func (l *leg) awaitsMore() bool {
 	r := l.accepted()
-	if len(l.exchange.children) == 0 {
+	sent := slices.DeleteFunc(slices.Clone(l.exchange.children), (*exchange).copied)
+	if len(sent) == 0 {
 		return choseEndpoint(r.Chose)
 	}
 	if r.Ended != nil || r.Status == 0 || r.Status >= 400 {
 		return false
 	}
-	return !slices.ContainsFunc(l.exchange.children, func(c *exchange) bool {
+	return !slices.ContainsFunc(sent, func(c *exchange) bool {
 		return c.dialled.Ended == nil && c.dialled.Status != 0
 	})
 }

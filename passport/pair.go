@@ -15,24 +15,24 @@ type exchange struct {
 
 // mark is what both ends of one request hold in common, beside their wire.
 type mark struct {
-	trace, id, method, path string
-	ordinal                 int
+	trace, id, method, authority, path string
+	ordinal                            int
 }
 
 // marks are the ways in which a dialled request is looked for at the other
 // end, best first; of each, requests that have it are taken in order. On
 // HTTP/1.1 the ordinal tells; on HTTP/2 streams overtake each other, and the
 // header tells that the imitated system sends anyway. A header that comes
-// again on the same connection (a retry, an app that passes it on) is told
-// apart by what else the wire shows, as far as that goes.
+// again on the same connection (a retry, a mirror, an app that passes it on) is
+// told apart by what else the wire shows, as far as that goes.
 func marks(dialled, end *RequestEnd) []mark {
 	switch {
 	case dialled.Protocol != "h2":
 		return []mark{{ordinal: end.Ordinal}}
 	case dialled.TraceID != "":
-		return []mark{{trace: end.TraceID, id: end.RequestID, method: end.Method, path: end.Path}, {trace: end.TraceID}}
+		return []mark{{trace: end.TraceID, id: end.RequestID, method: end.Method, authority: end.Authority, path: end.Path}, {trace: end.TraceID}}
 	case dialled.RequestID != "":
-		return []mark{{id: end.RequestID, method: end.Method, path: end.Path}, {id: end.RequestID}}
+		return []mark{{id: end.RequestID, method: end.Method, authority: end.Authority, path: end.Path}, {id: end.RequestID}}
 	}
 	return []mark{{ordinal: end.Ordinal}}
 }

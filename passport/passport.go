@@ -39,6 +39,7 @@ type Hop struct {
 	To       Party  `json:"to"`
 	Parent   *int   `json:"parent,omitempty"`  // index of the hop whose request caused this one
 	Attempt  int    `json:"attempt,omitempty"` // from 1
+	Mirror   string `json:"mirror,omitempty"`  // the cluster that got a copy of the request: here, or on the way here
 	Lock     Lock   `json:"lock,omitempty"`    // absent: no request could travel
 	Scope    string `json:"scope"`             // network, pod
 	Protocol string `json:"protocol,omitempty"`

@@ -12,6 +12,7 @@ type leg struct {
 	wire        *wire // nil: the request had no connection
 	first, last bool  // of the exchange's path
 	parent      *leg
+	mirror      string // the cluster that got a copy of the request, here or above
 	began       time.Time
 	index       int
 
@@ -34,8 +35,11 @@ func newTree(root *exchange) *tree {
 	t := new(tree)
 	t.add(root, nil)
 	// A cause comes before what it caused, whatever the clocks say; add saw to
-	// both, so the order is kept among those that began together.
-	slices.SortStableFunc(t.legs, func(x, y *leg) int { return x.began.Compare(y.began) })
+	// both, so the order is kept among those that began together. Copies go side
+	// by side with the request, and come behind.
+	slices.SortStableFunc(t.legs, func(x, y *leg) int {
+		return cmp.Or(cmp.Compare(x.mirror, y.mirror), x.began.Compare(y.began))
+	})
 	for i, l := range t.legs {
 		l.index = i
 	}
@@ -61,8 +65,14 @@ func (t *tree) add(e *exchange, parent *leg) {
 	for i, w := range wires {
 		l := &leg{exchange: e, wire: w, first: i == 0, last: i == len(wires)-1, parent: parent}
 		l.began = l.start(i)
-		if parent != nil && l.began.Before(parent.began) {
-			l.began = parent.began
+		if parent != nil {
+			l.mirror = parent.mirror
+			if l.began.Before(parent.began) {
+				l.began = parent.began
+			}
+		}
+		if e.copied() {
+			l.mirror = e.dialled.Mirror
 		}
 		if w != nil {
 			t.conns = append(t.conns, w.ends()...)
@@ -129,7 +139,7 @@ func (l *leg) acceptedConn() *ConnEnd {
 // adopt tells of a request that its node could not send.
 func (l *leg) adopt(r *RequestEnd) {
 	l.chose = append(l.chose, r.Chose...)
-	if r.Ended != nil {
+	if r.Ended != nil && r.Mirror == "" {
 		l.ended = r.Ended
 	}
 	l.note(r.Node, r.Log)
@@ -183,7 +193,7 @@ func (t *tree) verdict(hops []Hop) Verdict {
 		case h.Lock == Encrypted && !t.foreignSession(i):
 			v.Unverified = append(v.Unverified, i)
 		}
-		if depth := t.legs[i].depth(); h.Ended != nil && depth >= deepest {
+		if depth := t.legs[i].depth(); h.Ended != nil && h.Mirror == "" && depth >= deepest {
 			deepest = depth
 			v.Ended = &i
 		}

@@ -68,7 +68,7 @@ func (x *exchange) attempt(e *endpoint, attempt, again int) (*response, *failure
 	stripHop(header)
 	x.node.personality().forward(x, header, attempt)
 	out := &passport.RequestEnd{
-		ID: x.node.ids.Next(), Node: x.node.name, Role: passport.Dialled, Parent: x.end.ID, Attempt: attempt,
+		ID: x.node.ids.Next(), Node: x.node.name, Role: passport.Dialled, Parent: x.end.ID, Attempt: attempt, Mirror: x.copyFor,
 		RequestID: header.Get("X-Request-Id"), TraceID: header.Get("X-Amzn-Trace-Id"),
 		Method: x.req.method, Scheme: "http", Authority: x.req.authority, Path: x.req.path, Started: time.Now(),
 	}

@@ -39,7 +39,8 @@ type exchange struct {
 	route     *route
 	cluster   *plan.Cluster
 	endpoint  *endpoint
-	forwarded bool // sent upstream at least once
+	forwarded bool   // sent upstream at least once
+	copyFor   string // the cluster that this is a copy for; empty: it is the request itself
 	retries   int
 	status    int
 	flags     []string

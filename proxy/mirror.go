@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -21,6 +22,7 @@ func (x *exchange) mirror(st *state) {
 		// A cluster that is not there gets none (shadow_writer_impl.cc).
 		if cl := st.clusters[m.Cluster]; cl != nil && chance(m.Percent) {
 			to = append(to, cl)
+			x.chose(passport.Mirror, cl.plan.Name, fmt.Sprintf("%g %% of the requests", m.Percent), m.Source)
 		}
 	}
 	if to == nil {
@@ -35,6 +37,7 @@ func (x *exchange) mirror(st *state) {
 		}
 		for _, cl := range to {
 			copied := x.shadow(header.Clone(), body)
+			copied.copyFor = cl.plan.Name
 			x.node.spawn(func() { copied.sendShadow(cl) })
 		}
 	})
@@ -69,6 +72,11 @@ func (x *exchange) sendShadow(cl *cluster) {
 	defer x.alarm.stop()
 	e := cl.pick(x.d.original, nil)
 	if e == nil {
+		x.node.env.Sink.Request(passport.RequestEnd{
+			ID: x.node.ids.Next(), Node: x.node.name, Role: passport.Dialled, Parent: x.end.ID, Mirror: x.copyFor, Started: time.Now(),
+			Method: x.req.method, Scheme: "http", Authority: x.req.authority, Path: x.req.path,
+			Ended: x.node.personality().ended(&failure{kind: noEndpoint, flag: "UH", detail: "no_healthy_upstream", message: "the cluster has no endpoint"}),
+		})
 		return
 	}
 	res, f := x.attempt(e, 1, 0)

@@ -402,10 +402,12 @@ func TestMirrors(t *testing.T) {
 	assert.Equal(t, "a.example.com-shadow", (<-copies).host)
 
 	accepted := l.requests("gateway/ns/gw", passport.Accepted, 2)[0]
+	assert.Contains(t, accepted.Chose, passport.Choice{What: passport.Mirror, Name: "copy", Because: "100 % of the requests"})
 	to, of := map[int]int{}, map[int]int{}
 	for _, r := range l.requests("gateway/ns/gw", passport.Dialled, 6) { // app, copy and down, twice
 		to[r.Status]++
 		if r.Authority == "a.example.com-shadow:8080" {
+			assert.Contains(t, []string{"copy", "down"}, r.Mirror)
 			assert.Equal(t, accepted.ID, r.Parent)
 			of[r.Status]++
 		}
