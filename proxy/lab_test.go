@@ -109,6 +109,8 @@ func (l *lab) Request(e passport.RequestEnd) { l.ends.request(e); l.recorder.Req
 func (l *lab) env() Env {
 	return Env{
 		OriginalDestination: func(context.Context, net.Conn) (netip.AddrPort, bool) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			to, err := netip.ParseAddrPort(l.original)
 			return to, err == nil
 		},
@@ -138,6 +140,13 @@ func (l *lab) env() Env {
 		},
 		Sink: l,
 	}
+}
+
+// setOriginal says where connections to outbound listeners are meant to go.
+func (l *lab) setOriginal(to string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.original = to
 }
 
 // dialled is how often an address was dialled.

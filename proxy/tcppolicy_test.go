@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,4 +151,50 @@ func TestTCPIdleTimeout(t *testing.T) {
 		_, err = server.Read(make([]byte, 1))
 		assert.ErrorIs(t, err, io.EOF)
 	})
+}
+
+// What no virtual host is for goes where it was meant to go, by HTTP too.
+func TestRequestsToOriginalDestinations(t *testing.T) {
+	l := newLab(t)
+	l.app("one", 80, sayHello)
+	l.app("two", 80, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "two") })
+	p := proxyOf(plan.EnvoySidecar, 80)
+	p.Listeners[0].Outbound, p.Listeners[0].CatchAll, p.Listeners[0].Ports = true, true, nil
+	p.Clusters = []plan.Cluster{{Name: "c", Protocol: "downstream", OriginalDestination: true}}
+	l.node(p)
+	for _, c := range []struct{ pod, want string }{{"one", "hello"}, {"two", "two"}, {"one", "hello"}} {
+		l.setOriginal(l.addr(c.pod, 80))
+		res, body := l.wire("side", 15001).get("/")
+		require.Equal(t, 200, res.StatusCode)
+		assert.Equal(t, c.want, body)
+	}
+	assert.Equal(t, 1, l.dials[l.addr("one", 80)], "the connection is used again")
+	l.setOriginal("")
+	res, body := l.wire("side", 15001).get("/")
+	assert.Equal(t, 503, res.StatusCode)
+	assert.Equal(t, "no healthy upstream", body)
+}
+
+func TestTCPGoesByWeight(t *testing.T) {
+	l := newLab(t)
+	l.echo("app", 80)
+	l.raw("other", 80, func(c net.Conn, _ *bufio.Reader) { _, _ = io.WriteString(c, "other") })
+	p := tcpProxy(l)
+	p.Clusters = append(p.Clusters, clusterOf("other", pod("other", 80)))
+	p.Listeners[0].FilterChains[0].TCP = []plan.WeightedCluster{{Cluster: "c", Weight: 0}, {Cluster: "other", Weight: 1}}
+	n := l.node(p)
+	for range 10 {
+		c := l.dial("side", 80)
+		_, err := io.WriteString(c, "x")
+		require.NoError(t, err)
+		b, err := io.ReadAll(c)
+		require.NoError(t, err)
+		require.Equal(t, "other", string(b))
+	}
+	p.Listeners[0].FilterChains[0].TCP = []plan.WeightedCluster{{Cluster: "c", Weight: 0}, {Cluster: "other", Weight: 0}}
+	require.NoError(t, n.Apply(p))
+	c := l.dial("side", 80)
+	_, err := io.WriteString(c, "x")
+	require.NoError(t, err)
+	requireReset(t, c)
 }
