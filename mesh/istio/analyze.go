@@ -36,6 +36,9 @@ func (c *compiler) analyze() {
 	}
 	c.analyzeSidecars()
 	c.analyzePolicies()
+	for _, p := range c.authorizations {
+		c.analyzeAuthorization(p)
+	}
 	for _, s := range c.w.Services {
 		c.analyzeService(s)
 	}

@@ -202,3 +202,36 @@ func TestRefusedAuthorization(t *testing.T) {
 		})
 	}
 }
+
+func TestAnalyzeAuthorization(t *testing.T) {
+	const rules = "{selector: {matchLabels: {app: web}}, rules: ["
+	for name, test := range map[string]struct {
+		spec string
+		want []string
+	}{
+		"nothing to say":    {rules + `{from: [{source: {principals: [a]}}], to: [{operation: {ports: ["8080"]}}]}]}`, nil},
+		"AUDIT":             {"{action: AUDIT, rules: [{}]}", []string{CodeNotEnforced}},
+		"no pod":            {"{selector: {matchLabels: {app: other}}}", []string{CodePolicySelects}},
+		"a pod without":     {"{selector: {matchLabels: {app: plain}}}", []string{CodePolicySelects}},
+		"JWT":               {rules + "{from: [{source: {requestPrincipals: [a]}}]}]}", []string{CodeNeedsJWT}},
+		"no JWT":            {rules + "{from: [{source: {notRequestPrincipals: [a]}}]}]}", []string{CodeRuleNotOnTCP, CodeNeedsJWT}},
+		"claims":            {rules + "{when: [{key: 'request.auth.claims[a]', values: [b]}]}]}", []string{CodeNeedsJWT}},
+		"port of a Service": {rules + `{to: [{operation: {ports: ["80"]}}]}]}`, []string{CodeRulePort}},
+		"no port":           {rules + `{to: [{operation: {ports: ["1", "8080"]}}]}]}`, []string{CodeRulePort}},
+		"methods on TCP":    {rules + "{to: [{operation: {methods: [GET]}}]}]}", []string{CodeRuleNotOnTCP}},
+		"methods of a port": {rules + `{to: [{operation: {methods: [GET], ports: ["8080"]}}]}]}`, nil},
+		"methods of TCP":    {rules + `{to: [{operation: {methods: [GET], ports: ["9000"]}}]}]}`, []string{CodeRuleNotOnTCP}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := Compile(build(t, policyDoc("shop", "p", test.spec)+tcpService))
+			var got []string
+			for _, d := range r.Diagnostics {
+				if d.Object == "AuthorizationPolicy shop/p" {
+					got = append(got, d.Code)
+					assert.Contains(t, d.Source.String(), "t.yaml:")
+				}
+			}
+			assert.Equal(t, test.want, got)
+		})
+	}
+}

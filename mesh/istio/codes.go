@@ -27,6 +27,11 @@ const (
 	CodePolicyIgnored      = "HOP3030" // a PeerAuthentication without effect
 	CodePolicyPort         = "HOP3031" // portLevelMtls names no container port
 	CodeInboundConflict    = "HOP3032" // two Services disagree on a port's protocol
+	CodeNotEnforced        = "HOP3120" // an AuthorizationPolicy that is only tried, or that audits
+	CodePolicySelects      = "HOP3121" // an AuthorizationPolicy for no pod
+	CodeNeedsJWT           = "HOP3122" // what only a JWT has, without RequestAuthentication
+	CodeRulePort           = "HOP3123" // an AuthorizationPolicy names no port of the pods
+	CodeRuleNotOnTCP       = "HOP3124" // an ALLOW rule for requests, on a port of raw TCP
 	CodeNothingBound       = "HOP3033" // a server that no VirtualService binds to
 	CodeUnresolvedPortName = "HOP3034" // a Service's named targetPort that the pod lacks
 	CodeBadCredential      = "HOP3035" // IST0161: what the Secret holds cannot be used
@@ -79,6 +84,11 @@ var Codes = map[string]Code{
 	CodePolicyIgnored:      {"A PeerAuthentication without effect", "Of each level, mesh, namespace and workload, only the oldest counts, and a policy with a selector in the root namespace selects nothing elsewhere."},
 	CodePolicyPort:         {"portLevelMtls names a port that no pod listens on", "The keys are the container's ports, not those of the Service."},
 	CodeInboundConflict:    {"Two Services disagree about a port", "A sidecar takes the protocol from the oldest Service that leads to the port."},
+	CodeNotEnforced:        {"An AuthorizationPolicy that changes no answer", "With the annotation `istio.io/dry-run` Envoy evaluates a policy and counts, and with action AUDIT it marks requests for an extension that logs them."},
+	CodePolicySelects:      {"An AuthorizationPolicy for no pod", "A policy holds for the pods of its namespace, of the root namespace for those of all, that its selector picks and that have an Envoy: a sidecar, or a gateway."},
+	CodeNeedsJWT:           {"A rule that asks for a JWT", "`requestPrincipals` and `request.auth.*` are of a JWT that a RequestAuthentication has taken. Without one a rule that asks for them never matches, and one that asks for their absence always does."},
+	CodeRulePort:           {"A policy's port that no pod listens on", "`ports` are those of containers, not of Services. At a gateway it is the port that the pod listens on, such as 8443."},
+	CodeRuleNotOnTCP:       {"An ALLOW rule that lets nobody to a TCP port", "Raw TCP has no methods, paths, hosts and headers. A rule that asks for one of them matches nothing on such a port, and where a policy allows and nothing of it matches, connections are closed."},
 	CodeNothingBound:       {"No VirtualService binds to the server", "Every request gets 404 with the flag NR."},
 	CodeBadCredential:      {"What the Secret holds cannot be used", "The certificate or the key is no PEM, or they do not belong together. istiod hands it on, Envoy refuses it, and connections that this server's filter chain takes are closed without a byte. istioctl analyze says IST0161."},
 	CodeCredentialDates:    {"A certificate outside of its dates", "istiod delivers an expired certificate, and one that is not valid yet, and Envoy serves it. Whoever verifies it refuses the connection; an ALB verifies nothing and goes on. istioctl analyze says IST0161."},
