@@ -205,7 +205,7 @@ func (c *compiler) analyzeServerTrust(d world.Typed[*networking.DestinationRule]
 	}
 	c.report(d.Object, t.path, plan.Diagnostic{
 		Code: CodeSystemTrust, Severity: plan.Warning, Message: message, Source: d.KeyAt(t.path),
-		Hint: "caCertificates: FILE, a credentialName with a ca.crt, or insecureSkipVerify: true; the system's authorities hold as it stands",
+		Hint: "a credentialName with a ca.crt, or insecureSkipVerify: true; the system's authorities hold as it stands",
 	})
 }
 
@@ -228,7 +228,7 @@ func (c *compiler) analyzeDoubleTLS(d world.Typed[*networking.DestinationRule], 
 // are that the rule is for. Sidecars do not read it unless the rule selects
 // them. istiod: pilot/pkg/networking/core/cluster_tls.go buildUpstreamClusterTLSContext
 func (c *compiler) analyzeCredential(d world.Typed[*networking.DestinationRule], t tlsSite, services []*service) {
-	if t.GetCredentialName() == "" || strings.HasPrefix(t.GetCredentialName(), configMapReference) {
+	if t.GetCredentialName() == "" {
 		return
 	}
 	ignored, seen := false, make(map[string]bool)
@@ -243,7 +243,7 @@ func (c *compiler) analyzeCredential(d world.Typed[*networking.DestinationRule],
 			c.report(d.Object, t.path+".credentialName", plan.Diagnostic{
 				Code: CodeCredentialIgnored, Severity: plan.Warning,
 				Message: fmt.Sprintf("sidecars do not read credentialName of a DestinationRule without workloadSelector: what %s sends goes out in plaintext", pod.NodeName()),
-				Hint:    "workloadSelector: {matchLabels: {...}} with the Secret in the pods' namespace, or caCertificates",
+				Hint:    "workloadSelector: {matchLabels: {...}} with the Secret in the pods' namespace",
 			})
 		}
 	}
@@ -264,11 +264,8 @@ func (c *compiler) applies(d world.Typed[*networking.DestinationRule], pod *worl
 // checkClientSecret reports a Secret that lacks what the mode needs.
 // istiod: pilot/pkg/security/model/authentication.go ApplyCustomSDSToClientCommonTLSContext
 func (c *compiler) checkClientSecret(d world.Typed[*networking.DestinationRule], t tlsSite, namespace string) {
-	name := strings.TrimPrefix(t.GetCredentialName(), "kubernetes://")
-	secret, ca := c.w.Secret(namespace, name), c.w.Secret(namespace, name+"-cacert")
-	if ca == nil {
-		ca = secret
-	}
+	name := secretName(t.GetCredentialName())
+	secret, ca := c.w.Secret(namespace, name), c.w.Secret(namespace, c.caSecret(namespace, name))
 	fault := ""
 	switch {
 	case t.GetMode() == networking.ClientTLSSettings_MUTUAL && secret == nil, ca == nil:

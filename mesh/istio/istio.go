@@ -141,6 +141,7 @@ func (c *compiler) validate() {
 		}
 	}
 	for _, d := range c.w.DestinationRules {
+		c.onlySupportedRule(d)
 		if c.takes(d.Object, d.Spec) {
 			c.destinationRules = append(c.destinationRules, d)
 		}

@@ -14,8 +14,7 @@ import (
 // istiod: pilot/pkg/networking/core/cluster_tls.go constructUpstreamTLS
 func (cs *clusterSet) originate(s *service, r *rule, policy clusterPolicy, protocol string) *plan.ClientTLS {
 	tls := policy.tls
-	credential := tls.GetCredentialName()
-	if credential != "" && !strings.HasPrefix(credential, configMapReference) && cs.kind == plan.Sidecar && !r.selecting {
+	if tls.GetCredentialName() != "" && cs.kind == plan.Sidecar && !r.selecting {
 		return nil
 	}
 	// Without a name to ask for it is the request's Host, which the certificate
@@ -28,7 +27,7 @@ func (cs *clusterSet) originate(s *service, r *rule, policy clusterPolicy, proto
 		out.ALPN = []string{"h2"}
 	}
 	if tls.GetMode() == networking.ClientTLSSettings_MUTUAL {
-		out.Certificate = cs.clientCertificate(policy)
+		out.Certificate = plan.SecretCertificate(cs.client.Namespace, secretName(tls.GetCredentialName()))
 	}
 	if tls.GetInsecureSkipVerify().GetValue() {
 		out.SubjectAltNames, out.Why = nil, "insecureSkipVerify"
@@ -38,38 +37,31 @@ func (cs *clusterSet) originate(s *service, r *rule, policy clusterPolicy, proto
 	if s.entry != nil && len(out.SubjectAltNames) == 0 {
 		out.SubjectAltNames = cs.c.identities(s)
 	}
-	out.Trust = cs.serverTrust(policy)
+	out.Trust = plan.ACMTrust
+	if tls.GetCredentialName() != "" {
+		out.Trust = plan.SecretTrust(cs.client.Namespace, cs.c.caSecret(cs.client.Namespace, tls.GetCredentialName()))
+	}
 	return out
 }
 
-// configMapReference begins a credentialName that everybody may read.
-// istiod: pilot/pkg/model/credentials/resource.go KubernetesConfigMapTypeURI
-const configMapReference = "configmap://"
-
-// systemTrust are file names of the operating system's trust store. It holds
-// the public authorities, for which hoplab has the ACM-like one alone.
+// isSystemTrust knows the operating system's trust store by the file's name. It
+// holds the public authorities, for which hoplab has the ACM-like one alone.
 func isSystemTrust(file string) bool {
 	return file == "" || file == "system" || strings.HasPrefix(file, "/etc/ssl/certs/") || file == "/etc/ssl/cert.pem" ||
 		strings.HasPrefix(file, "/etc/pki/tls/") || strings.HasPrefix(file, "/etc/pki/ca-trust/")
 }
 
-// serverTrust is the bundle that a server's certificate is checked against.
-func (cs *clusterSet) serverTrust(policy clusterPolicy) string {
-	tls := policy.tls
-	switch {
-	case tls.GetCredentialName() != "":
-		return plan.SecretTrust(cs.client.Namespace, tls.GetCredentialName()+"-cacert")
-	case isSystemTrust(tls.GetCaCertificates()):
-		return plan.ACMTrust
-	}
-	return plan.SecretTrust(cs.client.Namespace, "file:"+tls.GetCaCertificates())
-}
+// secretName is the name of the Secret that a credentialName means.
+// istiod: pilot/pkg/model/credentials/resource.go ParseResourceName
+func secretName(credential string) string { return strings.TrimPrefix(credential, "kubernetes://") }
 
-// clientCertificate is what the Envoy presents.
-func (cs *clusterSet) clientCertificate(policy clusterPolicy) string {
-	tls := policy.tls
-	if tls.GetCredentialName() != "" {
-		return plan.SecretCertificate(cs.client.Namespace, tls.GetCredentialName())
+// caSecret names the Secret that holds the CA which goes with a credentialName:
+// NAME-cacert, and NAME itself only where there is no Secret of that name.
+// istiod: pilot/pkg/credentials/kube/secrets.go GetCaCert
+func (c *compiler) caSecret(namespace, credential string) string {
+	name := secretName(credential)
+	if c.w.Secret(namespace, name+"-cacert") != nil {
+		return name + "-cacert"
 	}
-	return plan.SecretCertificate(cs.client.Namespace, "file:"+tls.GetClientCertificate())
+	return name
 }
