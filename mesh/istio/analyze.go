@@ -9,7 +9,6 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
-	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -81,16 +80,9 @@ func (c *compiler) analyzeGateway(g world.Typed[*networking.Gateway]) {
 				Hint:    "a port of the gateway's Service, or add the port to the Service",
 			})
 		}
-		s := &server{Server: spec, gateway: g.Object, path: path, hosts: serverHosts(spec, path, g.Namespace)}
-		if !slices.ContainsFunc(c.virtualServices, func(v *virtualService) bool {
-			return v.bindsTo(g.Object) && len(hostname.Common(s.hostsFor(v.Namespace), v.hosts)) > 0
-		}) {
-			c.report(g.Object, path+".hosts", plan.Diagnostic{
-				Code: CodeNothingBound, Severity: plan.Info,
-				Message: "no VirtualService binds to this server: every request gets 404",
-				Hint:    fmt.Sprintf("a VirtualService with gateways: [%s/%s] and one of these hosts", g.Namespace, g.Name),
-			})
-		}
+		s := newServer(g, i, 0)
+		c.analyzeMode(s)
+		c.analyzeBinding(s)
 	}
 }
 
@@ -124,6 +116,9 @@ func (c *compiler) onService(pods []*world.Pod, number int) bool {
 func (c *compiler) analyzeSharedCertificates(servers []*server) {
 	first := make(map[string]*server)
 	for _, s := range servers {
+		if !s.terminatesHTTPS() || s.GetTls().GetCredentialName() == "" {
+			continue
+		}
 		name := s.GetTls().GetCredentialName()
 		older := first[name]
 		if older == nil {

@@ -52,11 +52,10 @@ func (c *compiler) noGateway(written, resolved string) plan.Diagnostic {
 func (c *compiler) analyzeGatewayHosts(v world.Typed[*networking.VirtualService], g world.Typed[*networking.Gateway]) {
 	var names []string
 	var related []plan.Related
-	for i, spec := range g.Spec.GetServers() {
-		path := fmt.Sprintf("spec.servers[%d]", i)
-		s := &server{Server: spec, gateway: g.Object, path: path, hosts: serverHosts(spec, path, g.Namespace)}
+	for i := range g.Spec.GetServers() {
+		s := newServer(g, i, 0)
 		names = append(names, s.hostsFor(v.Namespace)...)
-		related = append(related, plan.Related{Source: g.At(path + ".hosts"), Message: "the hosts of the Gateway"})
+		related = append(related, plan.Related{Source: g.At(s.path + ".hosts"), Message: "the hosts of the Gateway"})
 	}
 	for i, host := range v.Spec.GetHosts() {
 		if len(hostname.Common(names, []string{hostname.Expand(host, v.Namespace)})) > 0 {

@@ -36,6 +36,12 @@ const (
 	CodeUnresolvedPortName = "HOP3034" // a Service's named targetPort that the pod lacks
 	CodeBadCredential      = "HOP3035" // IST0161: what the Secret holds cannot be used
 	CodeCredentialDates    = "HOP3036" // IST0161: a certificate that is expired, or not valid yet
+	CodeNoClientCA         = "HOP3037" // a Secret without the CA that client certificates are checked against
+	CodeNoFile             = "HOP3038" // a file that the gateway's pod does not have
+	CodeSANWithoutCA       = "HOP3039" // subjectAltNames with mode SIMPLE
+	CodeDuplicateSNI       = "HOP3040" // two tls matches with one name
+	CodeDefaultMode        = "HOP3041" // a tls.mode that is left out
+	CodeRulesUnused        = "HOP3042" // rules of a kind that the server does not look at
 
 	CodeRuleHost             = "HOP3070" // IST0174
 	CodeEmptySubset          = "HOP3071" // IST0173
@@ -92,6 +98,12 @@ var Codes = map[string]Code{
 	CodeNothingBound:       {"No VirtualService binds to the server", "Every request gets 404 with the flag NR."},
 	CodeBadCredential:      {"What the Secret holds cannot be used", "The certificate or the key is no PEM, or they do not belong together. istiod hands it on, Envoy refuses it, and connections that this server's filter chain takes are closed without a byte. istioctl analyze says IST0161."},
 	CodeCredentialDates:    {"A certificate outside of its dates", "istiod delivers an expired certificate, and one that is not valid yet, and Envoy serves it. Whoever verifies it refuses the connection; an ALB verifies nothing and goes on. istioctl analyze says IST0161."},
+	CodeNoClientCA:         {"No CA for the certificates of clients", "With mode MUTUAL and OPTIONAL_MUTUAL istiod takes the CA from the Secret NAME-cacert, under `cacert` or else `ca.crt`, and only where there is no such Secret from NAME itself. Without it the filter chain is not ready and its connections are closed without a byte."},
+	CodeNoFile:             {"A file that the gateway's pod does not have", "hoplab's gateway pods have the files of the Secrets istio-ingressgateway-certs and istio-ingressgateway-ca-certs, as those of istioctl have, and no others. Without the file the filter chain is not ready and its connections are closed without a byte."},
+	CodeSANWithoutCA:       {"subjectAltNames, and no CA to check them with", "With mode SIMPLE no client is asked for a certificate. istiod hands the names on all the same, and Envoy refuses the whole listener (`SAN-based verification of peer certificates without trusted CA is insecure and not allowed`): the port keeps its last good configuration; after a start there is none."},
+	CodeDuplicateSNI:       {"Two tls matches with one name", "A gateway chooses by SNI alone. Of two matches with a name in common the later one is left out as a whole."},
+	CodeDefaultMode:        {"tls.mode is left out", "The first value of the enum is PASSTHROUGH: the gateway terminates nothing, ignores the certificate of credentialName, and looks for `tls` rules with sniHosts. SIMPLE must be written."},
+	CodeRulesUnused:        {"Rules that the server does not look at", "A server that passes TLS through looks at `tls` rules, one of raw bytes at `tcp` rules, and one of HTTP, or HTTPS that it terminates, at `http` rules. With no rule of its kind a server of HTTP answers 404, and the others reset connections, or refuse them."},
 	CodeUnresolvedPortName: {"The Service's targetPort is a name that the pod lacks", "No container of the pod has a port of that name and protocol, so the Service leads to it from nowhere."},
 
 	CodeRuleHost:             {"The DestinationRule is for no service", "Nothing that istiod knows has the rule's `host`, so that the rule changes nothing. A host without a dot is a Service of the rule's own namespace; with a dot it must be the full name. istioctl analyze says IST0174."},

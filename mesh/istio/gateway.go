@@ -7,7 +7,6 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
-	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -22,26 +21,42 @@ func (c *compiler) gateway(pod *world.Pod) (plan.Node, []plan.Host) {
 		Source:   pod.Source,
 	}
 	status, health := statusListener()
-	clusters := c.newClusters(plan.Gateway, pod, c.gatewayScope(pod.Namespace))
+	b := &gatewayBuilder{compiler: c, pod: pod, clusters: c.newClusters(plan.Gateway, pod, c.gatewayScope(pod.Namespace))}
+	merged := c.merge(pod, c.servers(pod))
+	for _, port := range portsOf(merged) {
+		listener, routes := b.listener(port, merged)
+		if listener != nil {
+			node.Listeners = append(node.Listeners, *listener)
+			node.Routes = append(node.Routes, routes...)
+		}
+	}
 	var hosts []plan.Host
-	for _, bound := range c.merge(pod, c.servers(pod)) {
-		listener, served := c.gatewayListener(pod, bound)
-		if listener == nil {
-			continue
-		}
-		c.analyzeSharedCertificates(bound.tls)
-		node.Listeners = append(node.Listeners, *listener)
-		for _, servers := range served {
-			node.Routes = append(node.Routes, c.gatewayRoutes(servers, clusters))
-			for _, s := range servers {
-				hosts = append(hosts, c.gatewayHosts(s, node.Name)...)
-			}
-		}
+	for _, s := range b.served {
+		hosts = append(hosts, c.gatewayHosts(s, node.Name)...)
 	}
 	node.Listeners = append(node.Listeners, status)
 	node.Routes = append(node.Routes, health)
-	node.Clusters = clusters.sorted()
+	node.Clusters = b.clusters.sorted()
 	return node, hosts
+}
+
+// portsOf are the numbers that servers bind, sorted.
+func portsOf(merged []*boundServers) []int {
+	var out []int
+	for _, b := range merged {
+		out = append(out, b.number)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// gatewayBuilder makes the listeners of one gateway pod.
+type gatewayBuilder struct {
+	*compiler
+	pod      *world.Pod
+	clusters *clusterSet
+	served   []*server            // that have a listener
+	sniHosts map[string]takenHost // of the listener in the making, that rules of VirtualServices took
 }
 
 // servicePorts are those by which Services lead to a port of a gateway's pod,
@@ -59,41 +74,134 @@ func (c *compiler) servicePorts(pod *world.Pod, port int) []int {
 	return out
 }
 
-// gatewayListener makes the listener of one bound port, and groups its servers
-// by the route configuration that they share: each TLS server has its own, all
-// plain HTTP servers of a port have one. It is nil where Envoy refuses it.
-func (c *compiler) gatewayListener(pod *world.Pod, bound *boundServers) (*plan.Listener, [][]*server) {
-	l := &plan.Listener{
-		Name: fmt.Sprintf("0.0.0.0_%d", bound.port), Ports: []int{bound.port},
-		Protocol: "HTTP", InspectTLS: len(bound.tls) > 0,
+// listener makes that of one port: of all its servers, in order. It is nil where
+// no server has anything to do, or Envoy refuses it.
+// istiod: pilot/pkg/networking/core/gateway.go buildGatewayListeners
+func (b *gatewayBuilder) listener(port int, merged []*boundServers) (*plan.Listener, []plan.RouteConfig) {
+	l := &plan.Listener{Name: fmt.Sprintf("%s_%d", anyAddress, port), Ports: []int{port}, ServicePorts: b.servicePorts(b.pod, port)}
+	b.sniHosts = make(map[string]takenHost)
+	var routes []plan.RouteConfig
+	var servers []*server
+	for _, bound := range merged {
+		if bound.number != port {
+			continue
+		}
+		servers = append(servers, bound.servers...)
+		if bound.servers[0].protocol().IsHTTP() {
+			l.FilterChains = append(l.FilterChains, plainChain(bound))
+			routes = append(routes, b.gatewayRoutes(bound.servers, b.clusters))
+			continue
+		}
+		for _, s := range bound.servers {
+			l.FilterChains = append(l.FilterChains, b.chains(s)...)
+			if s.terminatesHTTPS() {
+				routes = append(routes, b.gatewayRoutes([]*server{s}, b.clusters))
+			}
+		}
 	}
-	l.ServicePorts = c.servicePorts(pod, bound.port)
-	var served [][]*server
-	for _, s := range bound.tls {
-		l.Protocol = "HTTPS"
-		l.FilterChains = append(l.FilterChains, c.tlsChain(pod, s))
-		served = append(served, []*server{s})
-	}
-	if len(bound.plain) > 0 {
-		s := bound.plain[0]
-		l.FilterChains = append(l.FilterChains, plan.FilterChain{
-			Name: s.GetPort().GetName(), Routes: routeName(s),
-			Because: "protocol " + s.GetPort().GetProtocol(), Source: s.gateway.At(s.path + ".port.protocol"),
-		})
-		served = append(served, bound.plain)
-	}
-	l.Source = served[0][0].gateway.At(served[0][0].portAt())
-	if a, b := overlapping(l.FilterChains); a != nil {
-		later := served[slices.IndexFunc(served, func(ss []*server) bool { return routeName(ss[0]) == b.Routes })][0]
-		c.report(later.gateway, later.path, plan.Diagnostic{
-			Code: CodeOverlappingChains, Severity: plan.Error, Source: b.Source,
-			Message: fmt.Sprintf("Envoy refuses the listener of port %d: multiple filter chains with overlapping matching rules are defined", bound.port),
-			Hint:    "a host may stand in one server of a port only, whatever namespace stands before it",
-			Related: []plan.Related{{Source: a.Source, Message: fmt.Sprintf("filter chain %q has the same match", a.Name)}},
-		})
+	if len(l.FilterChains) == 0 || b.refused(l, servers) {
 		return nil, nil
 	}
-	return l, served
+	l.Protocol = listenerProtocol(servers)
+	l.InspectTLS = slices.ContainsFunc(servers, (*server).isTLS)
+	l.Source = servers[0].gateway.At(servers[0].portAt())
+	b.analyzeSharedCertificates(servers)
+	b.served = append(b.served, servers...)
+	return l, routes
+}
+
+// plainChain is that of the HTTP servers of a port.
+func plainChain(bound *boundServers) plan.FilterChain {
+	s := bound.servers[0]
+	return plan.FilterChain{
+		Name: s.GetPort().GetName(), Routes: bound.routes,
+		Because: "protocol " + s.GetPort().GetProtocol(), Source: s.gateway.At(s.path + ".port.protocol"),
+	}
+}
+
+// chains are those of a server that is no plain HTTP.
+// istiod: pilot/pkg/networking/core/gateway.go createGatewayHTTPFilterChainOpts,
+// createGatewayTCPFilterChainOpts
+func (b *gatewayBuilder) chains(s *server) []plan.FilterChain {
+	switch {
+	case s.terminatesHTTPS():
+		chain := s.chain()
+		chain.TLS, chain.Routes = b.serverTLS(s), s.routeName()
+		return []plan.FilterChain{chain}
+	case s.GetTls().GetMode() == networking.ServerTLSSettings_AUTO_PASSTHROUGH:
+		return b.autoPassthrough(s)
+	case s.passesThrough():
+		return b.passthrough(s)
+	}
+	return b.raw(s)
+}
+
+// chain begins the one chain of a server: by its names, where it has TLS.
+func (s *server) chain() plan.FilterChain {
+	chain := plan.FilterChain{Name: s.GetPort().GetName()}
+	if !s.isTLS() {
+		chain.Because, chain.Source = "protocol "+s.GetPort().GetProtocol(), s.gateway.At(s.path+".port.protocol")
+		return chain
+	}
+	chain.Match.ServerNames = s.sniNames()
+	// What made the chain match: the "*" if there is one, else all names.
+	if i := slices.IndexFunc(s.hosts, func(h serverHost) bool { return h.name == "*" }); i >= 0 {
+		chain.Because, chain.Source = `hosts "*"`, s.gateway.At(s.hosts[i].path)
+	} else {
+		chain.Because, chain.Source = "hosts "+quoted(chain.Match.ServerNames), s.gateway.At(s.hosts[0].path)
+	}
+	return chain
+}
+
+// listenerProtocol is the word for people.
+func listenerProtocol(servers []*server) string {
+	out := "TCP"
+	for _, s := range servers {
+		switch {
+		case s.terminatesHTTPS():
+			return "HTTPS"
+		case s.isTLS():
+			out = "TLS"
+		case s.protocol().IsHTTP() && out == "TCP":
+			out = "HTTP"
+		}
+	}
+	return out
+}
+
+// refused tells whether Envoy takes no such listener: the port keeps what it
+// had, and has nothing after a start.
+func (b *gatewayBuilder) refused(l *plan.Listener, servers []*server) bool {
+	for _, s := range servers {
+		// envoy: source/common/tls/context_impl.cc; istiod:
+		// pilot/pkg/security/model/authentication.go ApplyCredentialSDSToServerCommonTLSContext
+		tls := s.GetTls()
+		if tls.GetMode() == networking.ServerTLSSettings_SIMPLE && len(tls.GetSubjectAltNames()) > 0 && len(credentialNames(s)) > 0 {
+			b.report(s.gateway, s.path+".tls.subjectAltNames", plan.Diagnostic{
+				Code: CodeSANWithoutCA, Severity: plan.Error,
+				Message: fmt.Sprintf("Envoy refuses the listener of port %d: SAN-based verification of peer certificates without trusted CA is insecure and not allowed", s.bound),
+				Hint:    "mode: MUTUAL, or leave subjectAltNames away",
+			})
+			return true
+		}
+	}
+	first, second := overlapping(l.FilterChains)
+	if first == nil {
+		return false
+	}
+	by := servers[0] // whoever brought the second chain
+	for _, s := range servers {
+		if s.GetPort().GetName() == second.Name {
+			by = s
+		}
+	}
+	b.report(by.gateway, by.path, plan.Diagnostic{
+		Code: CodeOverlappingChains, Severity: plan.Error, Source: second.Source,
+		Message: fmt.Sprintf("Envoy refuses the listener of port %d: multiple filter chains with overlapping matching rules are defined", l.Ports[0]),
+		Hint:    "a host may stand in one server of a port only, whatever namespace stands before it",
+		Related: []plan.Related{{Source: first.Source, Message: fmt.Sprintf("filter chain %q has the same match", first.Name)}},
+	})
+	return true
 }
 
 // overlapping finds two chains that have a server name in common, or of which
@@ -115,30 +223,6 @@ func overlapping(chains []plan.FilterChain) (first, second *plan.FilterChain) {
 	return nil, nil
 }
 
-// tlsChain terminates TLS for one server.
-// istiod: pilot/pkg/networking/core/listener.go BuildListenerTLSContext
-func (c *compiler) tlsChain(pod *world.Pod, s *server) plan.FilterChain {
-	tls := s.GetTls()
-	chain := plan.FilterChain{
-		Name:   s.GetPort().GetName(),
-		Match:  plan.Match{ServerNames: s.sniNames()},
-		Routes: routeName(s),
-		TLS: &plan.ServerTLS{
-			Certificates:  []string{c.certificate(pod, s)},
-			TLSParameters: parameters(tls),
-			// istiod: pilot/pkg/networking/util/util.go ALPNHttp
-			ALPN: []string{"h2", "http/1.1"},
-		},
-	}
-	// What made the chain match: the "*" if there is one, else all names.
-	if i := slices.IndexFunc(s.hosts, func(h serverHost) bool { return h.name == "*" }); i >= 0 {
-		chain.Because, chain.Source = `hosts "*"`, s.gateway.At(s.hosts[i].path)
-	} else {
-		chain.Because, chain.Source = "hosts "+quoted(chain.Match.ServerNames), s.gateway.At(s.hosts[0].path)
-	}
-	return chain
-}
-
 // quoted is `"a", "b"`.
 func quoted(names []string) string {
 	var b strings.Builder
@@ -149,37 +233,6 @@ func quoted(names []string) string {
 		fmt.Fprintf(&b, "%q", name)
 	}
 	return b.String()
-}
-
-// versions are TLS versions by the names that a plan uses. What is unset is
-// Envoy's default, TLS 1.2 to 1.3.
-var versions = map[networking.ServerTLSSettings_TLSProtocol]string{
-	networking.ServerTLSSettings_TLSV1_0: "TLS 1.0",
-	networking.ServerTLSSettings_TLSV1_1: "TLS 1.1",
-	networking.ServerTLSSettings_TLSV1_2: "TLS 1.2",
-	networking.ServerTLSSettings_TLSV1_3: "TLS 1.3",
-}
-
-// parameters are a server's own; suites that istiod does not know are left
-// out. istiod: pkg/config/security/security.go FilterCipherSuites
-func parameters(tls *networking.ServerTLSSettings) plan.TLSParameters {
-	p := plan.TLSParameters{MinVersion: versions[tls.GetMinProtocolVersion()], MaxVersion: versions[tls.GetMaxProtocolVersion()]}
-	for _, suite := range tls.GetCipherSuites() {
-		if slices.Contains(validation.CipherSuites, suite) && !slices.Contains(p.Suites, suite) {
-			p.Suites = append(p.Suites, suite)
-		}
-	}
-	return p
-}
-
-// routeName is that of the server's route configuration: by the bound port for
-// HTTP, by the declared port for HTTPS.
-// istiod: pilot/pkg/model/gateway.go gatewayRDSRouteName
-func routeName(s *server) string {
-	if s.tls() {
-		return fmt.Sprintf("https.%d.%s.%s.%s", s.number(), s.GetPort().GetName(), s.gateway.Name, s.gateway.Namespace)
-	}
-	return fmt.Sprintf("http.%d", s.bound)
 }
 
 // gatewayHosts are the names that lead to a gateway for the sake of a server:

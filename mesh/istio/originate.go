@@ -39,7 +39,7 @@ func (cs *clusterSet) originate(s *service, r *rule, policy clusterPolicy, proto
 	}
 	out.Trust = plan.ACMTrust
 	if tls.GetCredentialName() != "" {
-		out.Trust = plan.SecretTrust(cs.client.Namespace, cs.c.caSecret(cs.client.Namespace, tls.GetCredentialName()))
+		out.Trust = plan.SecretTrust(cs.client.Namespace, cs.c.caSecret(cs.client.Namespace, secretName(tls.GetCredentialName())))
 	}
 	return out
 }
@@ -54,14 +54,3 @@ func isSystemTrust(file string) bool {
 // secretName is the name of the Secret that a credentialName means.
 // istiod: pilot/pkg/model/credentials/resource.go ParseResourceName
 func secretName(credential string) string { return strings.TrimPrefix(credential, "kubernetes://") }
-
-// caSecret names the Secret that holds the CA which goes with a credentialName:
-// NAME-cacert, and NAME itself only where there is no Secret of that name.
-// istiod: pilot/pkg/credentials/kube/secrets.go GetCaCert
-func (c *compiler) caSecret(namespace, credential string) string {
-	name := secretName(credential)
-	if c.w.Secret(namespace, name+"-cacert") != nil {
-		return name + "-cacert"
-	}
-	return name
-}

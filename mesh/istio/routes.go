@@ -9,6 +9,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"hoplab.dev/mesh/istio/hostname"
+	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/plan"
 )
 
@@ -25,42 +26,133 @@ func defaultRetry() *plan.Retry {
 // the clusters that it leads to. Rules of several VirtualServices for one host
 // follow one another, oldest first, catch-all rules last.
 // istiod: pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig
-func (c *compiler) gatewayRoutes(servers []*server, clusters *clusterSet) plan.RouteConfig {
-	config := plan.RouteConfig{Name: routeName(servers[0])}
-	at := make(map[string]int) // host -> index of its virtual host
+func (b *gatewayBuilder) gatewayRoutes(servers []*server, clusters *clusterSet) plan.RouteConfig {
+	config := plan.RouteConfig{Name: servers[0].routeName()}
+	hosts := &gatewayVirtualHosts{at: make(map[string]int)}
+	made := make(map[*manifest.Object]map[*virtualService][]plan.Route) // by Gateway: the first server's port holds
 	for _, s := range servers {
-		for _, v := range c.virtualServices {
-			if !v.bindsTo(s.gateway) {
+		if made[s.gateway] == nil {
+			made[s.gateway] = make(map[*virtualService][]plan.Route)
+		}
+		for _, v := range b.virtualServicesOf(b.pod.Namespace, s.gateway) {
+			common := hostname.Common(s.hostsFor(v.Namespace), v.hosts)
+			if len(common) == 0 {
 				continue
 			}
-			hosts := hostname.Common(s.hostsFor(v.Namespace), v.hosts)
-			if len(hosts) == 0 {
-				continue
+			routes, known := made[s.gateway][v]
+			if !known {
+				routes = b.httpRoutes(v, s.number(), clusters)
+				made[s.gateway][v] = routes
 			}
-			routes := c.httpRoutes(v, s.number(), clusters)
-			for _, host := range hosts {
-				host = strings.ToLower(host)
-				i, known := at[host]
-				if !known {
-					i = len(config.VirtualHosts)
-					at[host] = i
-					config.VirtualHosts = append(config.VirtualHosts, plan.VirtualHost{
-						Name: domainName(host, s.number()), Domains: []string{host}, Source: v.hostSource(host),
-					})
-				}
-				config.VirtualHosts[i].Routes = append(config.VirtualHosts[i].Routes, routes...)
+			if len(routes) == 0 {
+				continue // istiod: "no routes matched"
+			}
+			for _, host := range common {
+				vh := hosts.get(host, s, v.hostSource(strings.ToLower(host)))
+				vh.Routes = append(vh.Routes, routes...)
+				vh.by = append(vh.by, routesOf{s.gateway, v})
 			}
 		}
+		if !s.GetTls().GetHttpsRedirect() {
+			continue
+		}
+		for _, h := range s.hosts {
+			hosts.get(h.String(), s, s.gateway.At(h.path)).RequireTLS = true
+		}
 	}
-	if len(config.VirtualHosts) == 0 {
+	if len(hosts.all) == 0 {
 		// No routes: Envoy answers 404 NR to every request.
 		config.VirtualHosts = []plan.VirtualHost{{Name: domainName("blackhole", servers[0].number()), Domains: []string{"*"}}}
+		return config
 	}
-	for i := range config.VirtualHosts {
-		config.VirtualHosts[i].Routes = catchAllLast(config.VirtualHosts[i].Routes)
-	}
-	sortVirtualHosts(config.VirtualHosts)
+	config.VirtualHosts = hosts.collapse()
 	return config
+}
+
+// routesOf tells where the routes of a virtual host come from: alike in both,
+// they are the same.
+type routesOf struct {
+	gateway *manifest.Object
+	by      *virtualService
+}
+
+// gatewayVirtualHost is one in the making.
+type gatewayVirtualHost struct {
+	plan.VirtualHost
+	host string
+	by   []routesOf
+}
+
+// gatewayVirtualHosts are those of a route configuration, by host.
+type gatewayVirtualHosts struct {
+	all []*gatewayVirtualHost
+	at  map[string]int
+}
+
+// get finds the virtual host of a name, or makes it for a server.
+func (g *gatewayVirtualHosts) get(host string, s *server, source plan.Source) *gatewayVirtualHost {
+	host = strings.ToLower(host)
+	i, known := g.at[host]
+	if !known {
+		i = len(g.all)
+		g.at[host] = i
+		g.all = append(g.all, &gatewayVirtualHost{
+			VirtualHost: plan.VirtualHost{Name: domainName(host, s.number()), Domains: []string{host}, Source: source}, host: host,
+		})
+	}
+	vh := g.all[i]
+	vh.RequireTLS = vh.RequireTLS || s.GetTls().GetHttpsRedirect()
+	return vh
+}
+
+// collapse makes one virtual host of those with the same routes, under the name
+// of the most specific. istiod: collapseDuplicateRoutes
+func (g *gatewayVirtualHosts) collapse() []plan.VirtualHost {
+	slices.SortFunc(g.all, func(a, b *gatewayVirtualHost) int { return hostname.Compare(a.host, b.host) })
+	var out []*gatewayVirtualHost
+	latest := make(map[string]*gatewayVirtualHost) // by the routes: only the last one is looked at
+	for _, vh := range g.all {
+		key := fmt.Sprint(len(vh.by))
+		for _, r := range vh.by {
+			key += fmt.Sprintf(" %p %p", r.gateway, r.by)
+		}
+		if first := latest[key]; first != nil && first.RequireTLS == vh.RequireTLS {
+			first.Domains = append(first.Domains, vh.Domains...)
+			continue
+		}
+		latest[key] = vh
+		out = append(out, vh)
+	}
+	hosts := make([]plan.VirtualHost, len(out))
+	for i, vh := range out {
+		hosts[i] = vh.VirtualHost
+		hosts[i].Routes = catchAllLast(vh.Routes)
+	}
+	sortVirtualHosts(hosts)
+	return hosts
+}
+
+// virtualServicesOf are those that name a Gateway and that a proxy's namespace
+// sees: its own private ones, then those exported to it by name, then
+// everybody's; oldest first.
+// istiod: pilot/pkg/model/push_context.go VirtualServicesForGateway
+func (c *compiler) virtualServicesOf(namespace string, gateway *manifest.Object) []*virtualService {
+	var private, named, all []*virtualService
+	for _, v := range c.virtualServices {
+		exportTo := v.Spec.GetExportTo()
+		if !v.bindsTo(gateway) || !exported(exportTo, v.Namespace, namespace) {
+			continue
+		}
+		switch {
+		case public(exportTo):
+			all = append(all, v)
+		case v.Namespace == namespace:
+			private = append(private, v)
+		default:
+			named = append(named, v)
+		}
+	}
+	return slices.Concat(private, named, all)
 }
 
 // domainName is a virtual host's name: "netbox.example.com:443".

@@ -13,7 +13,6 @@ import (
 	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/mesh/world"
-	"hoplab.dev/plan"
 )
 
 // supported are the fields that hoplab takes of each message of Istio's API. A
@@ -22,18 +21,21 @@ import (
 // whole. Fields that istiod itself refuses stand here too.
 var supported = map[protoreflect.FullName][]string{
 	"istio.networking.v1alpha3.Gateway": {"servers", "selector"},
-	"istio.networking.v1alpha3.Server":  {"port", "hosts", "tls", "name"},
+	"istio.networking.v1alpha3.Server":  {"port", "bind", "hosts", "tls", "name"},
 	"istio.networking.v1alpha3.Port":    {"number", "protocol", "name", "targetPort"},
 	"istio.networking.v1alpha3.ServerTLSSettings": {
-		"mode", "credentialName", "minProtocolVersion", "maxProtocolVersion", "cipherSuites",
+		"httpsRedirect", "mode", "serverCertificate", "privateKey", "caCertificates", "credentialName", "credentialNames",
+		"caCertCredentialName", "tlsCertificates", "subjectAltNames", "verifyCertificateSpki", "verifyCertificateHash",
+		"minProtocolVersion", "maxProtocolVersion", "cipherSuites",
 	},
-	"istio.networking.v1alpha3.VirtualService":       {"hosts", "gateways", "http"},
-	"istio.networking.v1alpha3.HTTPRoute":            {"name", "match", "route"},
-	"istio.networking.v1alpha3.HTTPMatchRequest":     {"name", "uri"},
-	"istio.networking.v1alpha3.HTTPRouteDestination": {"destination", "weight"},
-	"istio.networking.v1alpha3.Destination":          {"host", "port"},
-	"istio.networking.v1alpha3.DestinationRule":      {"host", "trafficPolicy", "subsets", "exportTo", "workloadSelector"},
-	"istio.networking.v1alpha3.TrafficPolicy":        {"loadBalancer", "connectionPool", "tls", "portLevelSettings"},
+	"istio.networking.v1alpha3.ServerTLSSettings.TLSCertificate": {"serverCertificate", "privateKey"},
+	"istio.networking.v1alpha3.VirtualService":                   {"hosts", "gateways", "http", "tls", "tcp", "exportTo"},
+	"istio.networking.v1alpha3.HTTPRoute":                        {"name", "match", "route"},
+	"istio.networking.v1alpha3.HTTPMatchRequest":                 {"name", "uri"},
+	"istio.networking.v1alpha3.HTTPRouteDestination":             {"destination", "weight"},
+	"istio.networking.v1alpha3.Destination":                      {"host", "port"},
+	"istio.networking.v1alpha3.DestinationRule":                  {"host", "trafficPolicy", "subsets", "exportTo", "workloadSelector"},
+	"istio.networking.v1alpha3.TrafficPolicy":                    {"loadBalancer", "connectionPool", "tls", "portLevelSettings"},
 	"istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy": {
 		"port", "loadBalancer", "connectionPool", "tls",
 	},
@@ -64,12 +66,10 @@ var supported = map[protoreflect.FullName][]string{
 
 // insteadOf says what to write instead of a field that is not supported.
 var insteadOf = map[protoreflect.FullName]string{
-	"istio.networking.v1alpha3.ServerTLSSettings.server_certificate": "put the certificate into a Secret and name it: credentialName: NAME",
-	"istio.networking.v1alpha3.ServerTLSSettings.private_key":        "put the key into a Secret and name it: credentialName: NAME",
-	"istio.networking.v1alpha3.ServerTLSSettings.credential_names":   "name one Secret: credentialName: NAME",
-	"istio.networking.v1alpha3.Destination.subset":                   "subsets come with DestinationRule",
-	"istio.security.v1beta1.AuthorizationPolicy.target_ref":          "it is for waypoints and the Gateway API: selector: {matchLabels: {app: NAME}} picks pods",
-	"istio.security.v1beta1.AuthorizationPolicy.target_refs":         "it is for waypoints and the Gateway API: selector: {matchLabels: {app: NAME}} picks pods",
+	"istio.networking.v1alpha3.ServerTLSSettings.ca_crl":     "put the list into the Secret of credentialName, under ca.crl",
+	"istio.networking.v1alpha3.Destination.subset":           "subsets come with DestinationRule",
+	"istio.security.v1beta1.AuthorizationPolicy.target_ref":  "it is for waypoints and the Gateway API: selector: {matchLabels: {app: NAME}} picks pods",
+	"istio.security.v1beta1.AuthorizationPolicy.target_refs": "it is for waypoints and the Gateway API: selector: {matchLabels: {app: NAME}} picks pods",
 }
 
 // onlySupported refuses every field of an object's spec that is set and not
@@ -97,60 +97,38 @@ func (c *compiler) onlySupported(o *manifest.Object, path string, message protor
 	})
 }
 
-// serverProtocols are those that istiod knows; true: hoplab takes them.
-// istiod: pkg/config/protocol/instance.go Parse
-var serverProtocols = map[string]bool{
-	"HTTP": true, "HTTP2": true, "GRPC": true, "HTTPS": true,
-	"GRPC-WEB": false, "HTTP_PROXY": false, "TCP": false, "UDP": false, "TLS": false,
-	"MONGO": false, "REDIS": false, "MYSQL": false,
-}
-
-// isTLS tells whether a protocol of a server, in capitals, begins with TLS.
-func isTLS(p string) bool { return p == "HTTPS" || p == "TLS" }
-
 // onlySupportedServers refuses values that hoplab does not take, of fields that
 // it takes.
 func (c *compiler) onlySupportedServers(g world.Typed[*networking.Gateway]) {
 	for i, s := range g.Spec.GetServers() {
 		path := fmt.Sprintf("spec.servers[%d]", i)
-		protocol := strings.ToUpper(s.GetPort().GetProtocol())
-		if taken, known := serverProtocols[protocol]; known && !taken {
-			c.notSupported(g.Object, path+".port.protocol", "protocol "+protocol, "HTTP, HTTP2, GRPC and HTTPS are")
+		switch protocol := strings.ToUpper(s.GetPort().GetProtocol()); protocol {
+		case "UDP", "HTTP_PROXY":
+			c.notSupported(g.Object, path+".port.protocol", "protocol "+protocol, "HTTP, HTTP2, GRPC, HTTPS, TLS and TCP are")
+		}
+		if s.GetBind() != "" && s.GetBind() != anyAddress {
+			c.notSupported(g.Object, path+".bind", "bind "+s.GetBind(), "leave it out: a gateway's pod has one address here")
 		}
 		tls := s.GetTls()
 		if tls == nil {
 			continue
 		}
-		if isTLS(protocol) {
-			c.onlySupportedMode(g.Object, path+".tls", tls)
+		reference := func(path, name string) {
+			scheme, _, found := strings.Cut(name, "://")
+			if found && !slices.Contains([]string{"kubernetes", "kubernetes-gateway", "sds", "builtin"}, scheme) {
+				c.notSupported(g.Object, path, "a credentialName with "+scheme+"://", "the name of a Secret beside the gateway's pod")
+			}
 		}
-		if scheme, _, found := strings.Cut(tls.GetCredentialName(), "://"); found && scheme != "kubernetes" {
-			c.notSupported(g.Object, path+".tls.credentialName", "a credentialName with "+scheme+"://", "the name of a Secret beside the gateway's pod")
+		server := newServer(g, i, 0)
+		for j, name := range credentialNames(server) {
+			reference(credentialPath(server, j), name)
 		}
+		reference(path+".tls.caCertCredentialName", tls.GetCaCertCredentialName())
 		for j, suite := range tls.GetCipherSuites() {
 			if validation.IsCipherExpression(suite) {
 				c.notSupported(g.Object, fmt.Sprintf("%s.tls.cipherSuites[%d]", path, j), fmt.Sprintf("cipher suite expression %q", suite), "list the suites by name")
 			}
 		}
-	}
-}
-
-// onlySupportedMode takes SIMPLE alone.
-func (c *compiler) onlySupportedMode(o *manifest.Object, path string, tls *networking.ServerTLSSettings) {
-	switch mode := tls.GetMode(); {
-	case mode == networking.ServerTLSSettings_SIMPLE:
-	case mode == networking.ServerTLSSettings_PASSTHROUGH && !o.Has(path+".mode"):
-		// The zero value of the enum. istio/api: networking/v1alpha3/gateway.proto
-		hint := "mode: SIMPLE"
-		if tls.GetCredentialName() != "" {
-			hint = "mode: SIMPLE; as it stands the certificate of credentialName is ignored"
-		}
-		c.report(o, path+".mode", plan.Diagnostic{
-			Code: CodeNotSupported, Severity: plan.Error, Source: o.KeyAt(path), Refused: true,
-			Message: "mode is left out, which means PASSTHROUGH, and mode PASSTHROUGH is not supported yet", Hint: hint,
-		})
-	default:
-		c.notSupported(o, path+".mode", "mode "+mode.String(), "mode SIMPLE is")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 
 	"hoplab.dev/mesh/manifest"
@@ -156,8 +157,9 @@ func (b *builder) guessSecrets() {
 				continue
 			}
 			for i, server := range g.Spec.GetServers() {
+				mode := server.GetTls().GetMode()
 				name := strings.TrimPrefix(server.GetTls().GetCredentialName(), "kubernetes://")
-				if name == "" || strings.Contains(name, "/") || slices.ContainsFunc(b.Secrets, func(s *Secret) bool {
+				if name == "" || mode == networking.ServerTLSSettings_PASSTHROUGH || strings.Contains(name, "/") || slices.ContainsFunc(b.Secrets, func(s *Secret) bool {
 					return s.Name == name && (s.Namespace == pod.Namespace || s.Object != nil)
 				}) {
 					continue // one of another namespace is a mistake, and not to be hidden
@@ -181,8 +183,13 @@ func (b *builder) guessSecrets() {
 					Namespace: pod.Namespace, Name: name, Source: source,
 					Request: leaf(authority, manifest.ScenarioLeaf{CommonName: common, DNSNames: hosts}),
 				}
+				clients := ""
+				if b.Secret(pod.Namespace, name+"-cacert") == nil && (mode == networking.ServerTLSSettings_MUTUAL || mode == networking.ServerTLSSettings_OPTIONAL_MUTUAL) {
+					made.Keys = append(made.Keys, "ca.crt")
+					made.CAOf, clients = plan.ACMTrust, ", and hoplab's public authority for the certificates of clients"
+				}
 				b.Secrets = append(b.Secrets, made)
-				b.guessed(g.Object, source, fmt.Sprintf("Secret %s/%s is made up: %s for %s", pod.Namespace, name, how, common),
+				b.guessed(g.Object, source, fmt.Sprintf("Secret %s/%s is made up: %s for %s%s", pod.Namespace, name, how, common, clients),
 					"give the Secret, or a Scenario with secrets:")
 			}
 		}

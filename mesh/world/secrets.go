@@ -21,7 +21,7 @@ func (b *builder) secrets() {
 		}
 		out := &Secret{Object: o, Keys: slices.Sorted(maps.Keys(s.Data))}
 		out.SecretEntry = plan.SecretEntry{Namespace: o.Namespace, Name: o.Name, Source: o.Source}
-		out.extract(func(key string) plan.PEM { return plan.PEM(s.Data[key]) })
+		out.extract(func(key string) (plan.PEM, bool) { return plan.PEM(s.Data[key]), len(s.Data[key]) > 0 })
 		b.Secrets = append(b.Secrets, out)
 	}
 	for _, doc := range b.scenarios {
@@ -34,21 +34,24 @@ func (b *builder) secrets() {
 }
 
 // extract takes certificate, key and bundle from a Secret by istiod's names, in
-// its order (istio: pilot/pkg/credentials/kube/secrets.go ExtractCertInfo,
-// ExtractRoot).
-func (s *Secret) extract(get func(key string) plan.PEM) {
-	has := func(key string) bool { return slices.Contains(s.Keys, key) }
-	switch {
-	case has("cert") && has("key"):
-		s.Cert, s.Key, s.CRL = get("cert"), get("key"), get("crl")
-	case has("tls.crt") && has("tls.key"):
-		s.Cert, s.Key, s.CRL = get("tls.crt"), get("tls.key"), get("ca.crl")
+// its order; a key without a value is none. A revocation list goes with the
+// bundle. (istio: pilot/pkg/credentials/kube/secrets.go ExtractCertInfo,
+// ExtractRoot)
+func (s *Secret) extract(get func(key string) (value plan.PEM, filled bool)) {
+	for _, pair := range [][2]string{{"cert", "key"}, {"tls.crt", "tls.key"}} {
+		cert, hasCert := get(pair[0])
+		key, hasKey := get(pair[1])
+		if hasCert && hasKey {
+			s.Cert, s.Key = cert, key
+			break
+		}
 	}
-	switch {
-	case has("cacert"):
-		s.CA = get("cacert")
-	case has("ca.crt"):
-		s.CA = get("ca.crt")
+	for _, pair := range [][2]string{{"cacert", "crl"}, {"ca.crt", "ca.crl"}} {
+		if ca, filled := get(pair[0]); filled {
+			s.CA = ca
+			s.CRL, _ = get(pair[1])
+			break
+		}
 	}
 }
 
@@ -90,7 +93,10 @@ func (b *builder) scenarioSecret(doc scenarioDocument, s manifest.ScenarioSecret
 		data[caKey] = nil
 	}
 	out.Keys = slices.Sorted(maps.Keys(data))
-	out.extract(func(key string) plan.PEM { return data[key] })
+	out.extract(func(key string) (plan.PEM, bool) {
+		value, given := data[key]
+		return value, given && (value == nil || len(value) > 0) // nil is yet to be made
+	})
 	usable := (certKey == "cert" && keyKey == "key") || (certKey == "tls.crt" && keyKey == "tls.key")
 	if usable {
 		out.Request = request

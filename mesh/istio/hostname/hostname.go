@@ -3,6 +3,7 @@
 package hostname
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -51,6 +52,18 @@ func Common(servers, others []string) []string {
 		}
 	}
 	return out
+}
+
+// Compare sorts the more specific name first: a wildcard after what is none, then
+// by length, then by the alphabet. istiod: pkg/config/host/name.go MoreSpecific
+func Compare(a, b string) int {
+	wild := func(s string) int {
+		if IsWildcard(s) {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(wild(a), wild(b)), cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
 }
 
 // Expand makes a host without a dot the full name of a Service of the
