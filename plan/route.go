@@ -200,6 +200,8 @@ type WeightedCluster struct {
 	Weight  int    `json:"weight"`  // 0: gets nothing, unless all have 0
 	Because string `json:"because,omitempty"`
 	HeaderChanges
+	// Host becomes the request's, unless the route's Rewrite has one.
+	Host   string `json:"host,omitempty"`
 	Source Source `json:"source,omitzero"`
 }
 

@@ -166,6 +166,17 @@ func TestRewrites(t *testing.T) {
 		assert.Equal(t, "b.internal", envoyFields(t, end.Log)["authority"], "the log has the authority as sent")
 		assert.Equal(t, "a.example.com", end.Authority)
 	})
+	t.Run("authority of a destination", func(t *testing.T) {
+		for want, route := range map[string]plan.Route{
+			"c.internal": {},
+			"b.internal": {Rewrite: &plan.Rewrite{Host: "b.internal"}}, // Envoy: the route's is written last
+		} {
+			_, w := acting(t, route, func(c *plan.WeightedCluster) { c.Host = "c.internal" })
+			_, head := w.get("/x")
+			assert.Equal(t, want, field(head, "host"))
+			assert.Equal(t, "a.example.com", field(head, "x-envoy-original-host"))
+		}
+	})
 	t.Run("none", func(t *testing.T) {
 		_, w := acting(t, plan.Route{}, nil)
 		_, head := w.get("/x")

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 
@@ -63,11 +64,11 @@ func (r *route) prepare(x *exchange, to *plan.WeightedCluster) {
 	r.headers.request.apply(h, x, nil)
 	w := r.rewrite
 	if w == nil {
-		return
+		w = &rewrite{}
 	}
-	if w.host != "" {
+	if host := cmp.Or(w.host, to.Host); host != "" {
 		h["X-Envoy-Original-Host"] = []string{x.req.authority}
-		x.req.authority = w.host
+		x.req.authority = host
 	}
 	path, query := cutQuery(x.req.path)
 	switch {

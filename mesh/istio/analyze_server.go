@@ -40,7 +40,7 @@ func (c *compiler) analyzeBinding(s *server) {
 	switch {
 	case s.seesRequests():
 		kind, outcome = "http", "every request gets 404"
-		has = func(v *virtualService) bool { return len(v.Spec.GetHttp()) > 0 }
+		has = func(v *virtualService) bool { return len(v.rules) > 0 }
 	case s.passesThrough():
 		kind, has = "tls", func(v *virtualService) bool { return len(v.Spec.GetTls()) > 0 }
 	}

@@ -2,6 +2,8 @@ package istio
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,11 +77,29 @@ func (c *compiler) analyzeGatewayHosts(v world.Typed[*networking.VirtualService]
 // analyzeDestinations looks for the Service, the port and the pods of every
 // destination. istio: analyzers/virtualservice/destinationhosts.go
 func (c *compiler) analyzeDestinations(v world.Typed[*networking.VirtualService]) {
+	look := func(d *networking.Destination, path string) {
+		if d.GetHost() != "" {
+			c.analyzeDestination(v, d, path)
+		}
+	}
 	for i, rule := range v.Spec.GetHttp() {
+		at := fmt.Sprintf("spec.http[%d]", i)
 		for j, route := range rule.GetRoute() {
-			if d := route.GetDestination(); d.GetHost() != "" {
-				c.analyzeDestination(v, d, fmt.Sprintf("spec.http[%d].route[%d].destination", i, j))
-			}
+			look(route.GetDestination(), fmt.Sprintf("%s.route[%d].destination", at, j))
+		}
+		look(rule.GetMirror(), at+".mirror")
+		for j, m := range rule.GetMirrors() {
+			look(m.GetDestination(), fmt.Sprintf("%s.mirrors[%d].destination", at, j))
+		}
+	}
+	for i, rule := range v.Spec.GetTls() {
+		for j, route := range rule.GetRoute() {
+			look(route.GetDestination(), fmt.Sprintf("spec.tls[%d].route[%d].destination", i, j))
+		}
+	}
+	for i, rule := range v.Spec.GetTcp() {
+		for j, route := range rule.GetRoute() {
+			look(route.GetDestination(), fmt.Sprintf("spec.tcp[%d].route[%d].destination", i, j))
 		}
 	}
 }
@@ -92,6 +112,13 @@ func (c *compiler) analyzeDestination(v world.Typed[*networking.VirtualService],
 			Message: fmt.Sprintf("Referenced host not found: %q", d.GetHost()),
 		})
 		return
+	}
+	if d.GetSubset() != "" && !c.hasSubset(s.host, d.GetSubset()) {
+		c.report(v.Object, path+".subset", plan.Diagnostic{
+			Code: CodeNoSubset, Severity: plan.Error,
+			Message: fmt.Sprintf("Referenced host+subset in destinationrule not found: %q", d.GetHost()+"+"+d.GetSubset()),
+			Hint:    fmt.Sprintf("a DestinationRule with host: %s and a subset of that name; requests get 503 with the flag NC", s.host),
+		})
 	}
 	numbers := make([]int, len(s.ports))
 	for i := range s.ports {
@@ -125,6 +152,14 @@ func (c *compiler) analyzeDestination(v world.Typed[*networking.VirtualService],
 	}
 }
 
+// hasSubset tells whether any DestinationRule makes the subset.
+func (c *compiler) hasSubset(host, name string) bool {
+	return slices.ContainsFunc(c.destinationRules, func(d world.Typed[*networking.DestinationRule]) bool {
+		return hostname.Within(host, hostname.Expand(d.Spec.GetHost(), d.Namespace)) &&
+			slices.ContainsFunc(d.Spec.GetSubsets(), func(s *networking.Subset) bool { return s.GetName() == name })
+	})
+}
+
 // likelyService is the full name of a Service that a wrong host may mean.
 func (c *compiler) likelyService(host string) string {
 	name, rest, dotted := strings.Cut(host, ".")
@@ -140,7 +175,7 @@ func (c *compiler) likelyService(host string) string {
 // match is one match of a rule, for comparison.
 type match struct {
 	rule, name, path string // "#0" or the quoted name; where it is written
-	translated       plan.RouteMatch
+	spec             *networking.HTTPMatchRequest
 }
 
 // analyzeRules looks for rules and matches that earlier ones leave nothing to.
@@ -169,15 +204,14 @@ func (c *compiler) analyzeRules(v *virtualService) {
 		}
 		duplicates := 0
 		for j, m := range rule.GetMatch() {
-			translated, _ := translateMatch(m.GetUri())
-			this := match{name, label(m.GetName(), j), fmt.Sprintf("%s.match[%d]", path, j), translated}
-			if k := slices.IndexFunc(earlier, func(e match) bool { return covers(e.translated, translated) }); k >= 0 {
+			this := match{name, label(m.GetName(), j), fmt.Sprintf("%s.match[%d]", path, j), m}
+			if k := slices.IndexFunc(earlier, func(e match) bool { return covers(e.spec, m) }); k >= 0 {
 				c.report(v.Object, this.path, plan.Diagnostic{
 					Code: CodeIneffectiveMatch, Severity: plan.Info,
 					Message: fmt.Sprintf("VirtualService rule %s match %s is not used (duplicate/overlapping match in rule %s).", this.rule, this.name, earlier[k].rule),
 					Related: []plan.Related{{Source: v.At(earlier[k].path), Message: "takes the same requests"}},
 				})
-				if covers(translated, earlier[k].translated) {
+				if covers(m, earlier[k].spec) {
 					duplicates++
 				}
 			}
@@ -197,11 +231,34 @@ func label(name string, index int) string {
 	return "#" + strconv.Itoa(index)
 }
 
-// covers tells whether every path of b is one of a's, as far as the texts show.
-func covers(a, b plan.RouteMatch) bool {
+// covers tells whether whatever one match takes another takes too, as far as
+// the texts show.
+func covers(a, b *networking.HTTPMatchRequest) bool {
+	if a.GetPort() != 0 && a.GetPort() != b.GetPort() ||
+		a.GetSourceNamespace() != "" && a.GetSourceNamespace() != b.GetSourceNamespace() ||
+		len(a.GetGateways()) > 0 && !slices.Equal(a.GetGateways(), b.GetGateways()) ||
+		len(a.GetSourceLabels()) > 0 && !maps.Equal(a.GetSourceLabels(), b.GetSourceLabels()) {
+		return false
+	}
+	ta, _ := translateMatch(a)
+	tb, _ := translateMatch(b)
+	return coversPath(ta, tb) && coversFields(ta.Fields, tb.Fields) && coversFields(ta.Parameters, tb.Parameters)
+}
+
+// coversFields: whoever asks for more takes less.
+func coversFields(a, b []plan.FieldMatch) bool {
+	return !slices.ContainsFunc(a, func(f plan.FieldMatch) bool {
+		return !slices.ContainsFunc(b, func(other plan.FieldMatch) bool { return reflect.DeepEqual(f, other) })
+	})
+}
+
+// coversPath tells whether every path of b is one of a's.
+func coversPath(a, b plan.RouteMatch) bool {
 	switch {
-	case isCatchAll(a):
+	case a.Prefix == "/" || a.Regex == ".*":
 		return true
+	case a.IgnoreCase != b.IgnoreCase:
+		return false
 	case a.Prefix != "":
 		return b.Prefix != "" && strings.HasPrefix(b.Prefix, a.Prefix) || b.Exact != "" && strings.HasPrefix(b.Exact, a.Prefix)
 	}

@@ -42,6 +42,8 @@ const (
 	CodeDuplicateSNI       = "HOP3040" // two tls matches with one name
 	CodeDefaultMode        = "HOP3041" // a tls.mode that is left out
 	CodeRulesUnused        = "HOP3042" // rules of a kind that the server does not look at
+	CodeNoDelegate         = "HOP3043" // a delegate that is not there, or that asks for something else
+	CodeNoSubset           = "HOP3044" // IST0101 host+subset
 
 	CodeRuleHost             = "HOP3070" // IST0174
 	CodeEmptySubset          = "HOP3071" // IST0173
@@ -103,6 +105,8 @@ var Codes = map[string]Code{
 	CodeSANWithoutCA:       {"subjectAltNames, and no CA to check them with", "With mode SIMPLE no client is asked for a certificate. istiod hands the names on all the same, and Envoy refuses the whole listener (`SAN-based verification of peer certificates without trusted CA is insecure and not allowed`): the port keeps its last good configuration; after a start there is none."},
 	CodeDuplicateSNI:       {"Two tls matches with one name", "A gateway chooses by SNI alone. Of two matches with a name in common the later one is left out as a whole."},
 	CodeDefaultMode:        {"tls.mode is left out", "The first value of the enum is PASSTHROUGH: the gateway terminates nothing, ignores the certificate of credentialName, and looks for `tls` rules with sniHosts. SIMPLE must be written."},
+	CodeNoDelegate:         {"A delegate that adds nothing", "A rule with `delegate` stands for the rules of a VirtualService without hosts, which must be there, and be exported to the namespace. What a delegate's match asks for must lie within a match of the rule. Otherwise istiod leaves the rule out, with a line in its own log only."},
+	CodeNoSubset:           {"The subset does not exist", "Subsets are made by a DestinationRule for the same host. Requests to one that is not there get 503 with the flag NC. istioctl analyze says IST0101."},
 	CodeRulesUnused:        {"Rules that the server does not look at", "A server that passes TLS through looks at `tls` rules, one of raw bytes at `tcp` rules, and one of HTTP, or HTTPS that it terminates, at `http` rules. With no rule of its kind a server of HTTP answers 404, and the others reset connections, or refuse them."},
 	CodeUnresolvedPortName: {"The Service's targetPort is a name that the pod lacks", "No container of the pod has a port of that name and protocol, so the Service leads to it from nowhere."},
 

@@ -98,6 +98,9 @@ func (cs *clusterSet) add(d destination) {
 	r := cs.scope.rule(d.host, cs.client)
 	var sub *subset
 	if d.subset != "" {
+		if r == nil {
+			return
+		}
 		if sub = r.subset(d.subset); sub == nil {
 			return
 		}

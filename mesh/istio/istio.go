@@ -132,14 +132,14 @@ func (c *compiler) validate() {
 			c.gateways = append(c.gateways, g)
 		}
 	}
+	var virtualServices []*virtualService
 	for _, v := range c.w.VirtualServices {
-		if len(v.Spec.GetHosts()) == 0 {
-			c.notSupported(v.Object, "spec", "a VirtualService without hosts, which is a delegate,", "hosts: [NAME]")
-		}
+		c.onlySupportedRules(v)
 		if c.takes(v.Object, v.Spec) {
-			c.virtualServices = append(c.virtualServices, newVirtualService(v))
+			virtualServices = append(virtualServices, newVirtualService(v))
 		}
 	}
+	c.resolveDelegates(virtualServices)
 	for _, d := range c.w.DestinationRules {
 		c.onlySupportedRule(d)
 		if c.takes(d.Object, d.Spec) {

@@ -82,8 +82,8 @@ func (c *compiler) selectedLabels() []string {
 		add(d.Spec.GetWorkloadSelector().GetMatchLabels())
 	}
 	for _, v := range c.virtualServices {
-		for _, rule := range v.Spec.GetHttp() {
-			for _, m := range rule.GetMatch() {
+		for _, rule := range v.rules {
+			for _, m := range rule.matches {
 				add(m.GetSourceLabels())
 			}
 		}

@@ -175,7 +175,7 @@ func (b *outboundBuilder) claims(e *egressListener, services []*service, port in
 		if port != 80 && !named {
 			continue
 		}
-		routes := b.httpRoutes(v, port, b.clusters)
+		routes := b.httpRoutes(v, routeContext{gateway: meshGateway, port: port, clusters: b.clusters})
 		if len(routes) == 0 {
 			continue
 		}

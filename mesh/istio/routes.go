@@ -6,21 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	networking "istio.io/api/networking/v1alpha3"
-
 	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/plan"
 )
-
-// What every outbound route has where a VirtualService says nothing.
-// istiod: pilot/pkg/networking/core/route/retry/retry.go DefaultPolicy
-func defaultRetry() *plan.Retry {
-	return &plan.Retry{
-		Attempts: 2, OtherHosts: true,
-		On: []string{"connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"},
-	}
-}
 
 // gatewayRoutes makes the route configuration that servers share, and notes
 // the clusters that it leads to. Rules of several VirtualServices for one host
@@ -41,7 +30,7 @@ func (b *gatewayBuilder) gatewayRoutes(servers []*server, clusters *clusterSet) 
 			}
 			routes, known := made[s.gateway][v]
 			if !known {
-				routes = b.httpRoutes(v, s.number(), clusters)
+				routes = b.httpRoutes(v, routeContext{gateway: s.gateway.Namespace + "/" + s.gateway.Name, port: s.number(), tls: s.GetTls() != nil, clusters: clusters})
 				made[s.gateway][v] = routes
 			}
 			if len(routes) == 0 {
@@ -178,98 +167,6 @@ func catchAllLast(routes []plan.Route) []plan.Route {
 }
 
 // isCatchAll is by the text of the match. istiod: IsCatchAllRoute
-func isCatchAll(m plan.RouteMatch) bool { return m.Prefix == "/" || m.Regex == ".*" }
-
-// httpRoutes translates the rules of a VirtualService for a listener on a
-// declared port, one route per match. What follows a rule that matches
-// everything is left out.
-// istiod: pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService
-func (c *compiler) httpRoutes(v *virtualService, port int, clusters *clusterSet) []plan.Route {
-	var routes []plan.Route
-	for i, rule := range v.Spec.GetHttp() {
-		path := fmt.Sprintf("spec.http[%d]", i)
-		forward := c.forward(v, rule, path, port, clusters)
-		route := func(match *networking.HTTPMatchRequest, at string) plan.Route {
-			r := plan.Route{Name: rule.GetName(), Forward: forward, Retry: defaultRetry()}
-			if match.GetName() != "" {
-				r.Name += "." + match.GetName()
-			}
-			r.Match, r.Because = translateMatch(match.GetUri())
-			r.Source = v.At(at)
-			return r
-		}
-		if len(rule.GetMatch()) == 0 {
-			return append(routes, route(nil, path))
-		}
-		for j, match := range rule.GetMatch() {
-			if exact, ok := match.GetUri().GetMatchType().(*networking.StringMatch_Exact); ok && exact.Exact == "" {
-				continue // istiod takes it; no path is empty
-			}
-			r := route(match, fmt.Sprintf("%s.match[%d]%s", path, j, uriField(match.GetUri())))
-			routes = append(routes, r)
-			if isCatchAll(r.Match) {
-				return routes
-			}
-		}
-	}
-	return routes
-}
-
-// translateMatch gives the match and the reason to print with it. No uri
-// matches every path, and so does an empty prefix.
-// istiod: pilot/pkg/networking/core/route/route.go TranslateRouteMatch
-func translateMatch(uri *networking.StringMatch) (plan.RouteMatch, string) {
-	switch m := uri.GetMatchType().(type) {
-	case *networking.StringMatch_Exact:
-		return plan.RouteMatch{Exact: m.Exact}, fmt.Sprintf("exact %q", m.Exact)
-	case *networking.StringMatch_Regex:
-		return plan.RouteMatch{Regex: m.Regex}, fmt.Sprintf("regex %q", m.Regex)
-	case *networking.StringMatch_Prefix:
-		return plan.RouteMatch{Prefix: m.Prefix}, fmt.Sprintf("prefix %q", m.Prefix)
-	}
-	return plan.RouteMatch{Prefix: "/"}, `prefix "/"`
-}
-
-// uriField is the field that a match's uri is written in.
-func uriField(uri *networking.StringMatch) string {
-	switch uri.GetMatchType().(type) {
-	case *networking.StringMatch_Exact:
-		return ".uri.exact"
-	case *networking.StringMatch_Regex:
-		return ".uri.regex"
-	case *networking.StringMatch_Prefix:
-		return ".uri.prefix"
-	}
-	return ""
-}
-
-// forward lists a rule's destinations. One destination takes all whatever its
-// weight; of several, those without weight get nothing.
-// istiod: pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination
-func (c *compiler) forward(v *virtualService, rule *networking.HTTPRoute, path string, port int, clusters *clusterSet) []plan.WeightedCluster {
-	var out []plan.WeightedCluster
-	sum := 0
-	for _, route := range rule.GetRoute() {
-		sum += int(route.GetWeight())
-	}
-	for i, route := range rule.GetRoute() {
-		weight := int(route.GetWeight())
-		if len(rule.GetRoute()) == 1 {
-			weight = 1
-		}
-		if weight == 0 {
-			continue
-		}
-		d := clusters.httpDestination(v, route.GetDestination(), port)
-		clusters.add(d)
-		because := fmt.Sprintf("destination %s port %d", route.GetDestination().GetHost(), d.port)
-		if len(rule.GetRoute()) > 1 {
-			because += fmt.Sprintf(", weight %d of %d", weight, sum)
-		}
-		out = append(out, plan.WeightedCluster{
-			Cluster: d.cluster(), Weight: weight, Because: because,
-			Source: v.At(fmt.Sprintf("%s.route[%d].destination.host", path, i)),
-		})
-	}
-	return out
+func isCatchAll(m plan.RouteMatch) bool {
+	return (m.Prefix == "/" || m.Regex == ".*") && len(m.Fields)+len(m.Parameters) == 0
 }

@@ -451,15 +451,16 @@ func withDestinationPorts(s *service, ports []int) *service {
 // istiod: virtualServiceDestinationsFilteredBySourceNamespace
 func (v *virtualService) destinations(namespace string) map[string][]int {
 	out := make(map[string][]int)
+	by := v // short names are of the namespace of whoever writes them
 	add := func(d *networking.Destination) {
 		if d != nil {
-			host := hostname.Expand(d.GetHost(), v.Namespace)
+			host := hostname.Expand(d.GetHost(), by.Namespace)
 			out[host] = append(out[host], int(d.GetPort().GetNumber()))
 		}
 	}
-	for _, rule := range v.Spec.GetHttp() {
+	for _, rule := range v.rules {
 		elsewhere := false
-		for _, m := range rule.GetMatch() {
+		for _, m := range rule.matches {
 			if from := m.GetSourceNamespace(); from != "" {
 				if elsewhere = from != namespace; !elsewhere {
 					break
@@ -469,6 +470,7 @@ func (v *virtualService) destinations(namespace string) map[string][]int {
 		if elsewhere {
 			continue
 		}
+		by = rule.by
 		for _, r := range rule.GetRoute() {
 			add(r.GetDestination())
 		}
@@ -477,6 +479,7 @@ func (v *virtualService) destinations(namespace string) map[string][]int {
 			add(m.GetDestination())
 		}
 	}
+	by = v
 	for _, rule := range v.Spec.GetTcp() {
 		for _, r := range rule.GetRoute() {
 			add(r.GetDestination())

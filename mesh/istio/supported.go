@@ -30,12 +30,18 @@ var supported = map[protoreflect.FullName][]string{
 	},
 	"istio.networking.v1alpha3.ServerTLSSettings.TLSCertificate": {"serverCertificate", "privateKey"},
 	"istio.networking.v1alpha3.VirtualService":                   {"hosts", "gateways", "http", "tls", "tcp", "exportTo"},
-	"istio.networking.v1alpha3.HTTPRoute":                        {"name", "match", "route"},
-	"istio.networking.v1alpha3.HTTPMatchRequest":                 {"name", "uri"},
-	"istio.networking.v1alpha3.HTTPRouteDestination":             {"destination", "weight"},
-	"istio.networking.v1alpha3.Destination":                      {"host", "port"},
-	"istio.networking.v1alpha3.DestinationRule":                  {"host", "trafficPolicy", "subsets", "exportTo", "workloadSelector"},
-	"istio.networking.v1alpha3.TrafficPolicy":                    {"loadBalancer", "connectionPool", "tls", "portLevelSettings"},
+	"istio.networking.v1alpha3.HTTPRoute": {
+		"name", "match", "route", "redirect", "directResponse", "delegate", "rewrite", "timeout", "retries", "fault",
+		"mirror", "mirrorPercent", "mirrorPercentage", "mirrors", "corsPolicy", "headers",
+	},
+	"istio.networking.v1alpha3.HTTPMatchRequest": {
+		"name", "uri", "scheme", "method", "authority", "headers", "port", "sourceLabels", "gateways", "queryParams",
+		"ignoreUriCase", "withoutHeaders", "sourceNamespace", "statPrefix",
+	},
+	"istio.networking.v1alpha3.HTTPRouteDestination": {"destination", "weight", "headers"},
+	"istio.networking.v1alpha3.Destination":          {"host", "subset", "port"},
+	"istio.networking.v1alpha3.DestinationRule":      {"host", "trafficPolicy", "subsets", "exportTo", "workloadSelector"},
+	"istio.networking.v1alpha3.TrafficPolicy":        {"loadBalancer", "connectionPool", "tls", "portLevelSettings"},
 	"istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy": {
 		"port", "loadBalancer", "connectionPool", "tls",
 	},
@@ -67,7 +73,6 @@ var supported = map[protoreflect.FullName][]string{
 // insteadOf says what to write instead of a field that is not supported.
 var insteadOf = map[protoreflect.FullName]string{
 	"istio.networking.v1alpha3.ServerTLSSettings.ca_crl":     "put the list into the Secret of credentialName, under ca.crl",
-	"istio.networking.v1alpha3.Destination.subset":           "subsets come with DestinationRule",
 	"istio.security.v1beta1.AuthorizationPolicy.target_ref":  "it is for waypoints and the Gateway API: selector: {matchLabels: {app: NAME}} picks pods",
 	"istio.security.v1beta1.AuthorizationPolicy.target_refs": "it is for waypoints and the Gateway API: selector: {matchLabels: {app: NAME}} picks pods",
 }
@@ -128,6 +133,28 @@ func (c *compiler) onlySupportedServers(g world.Typed[*networking.Gateway]) {
 			if validation.IsCipherExpression(suite) {
 				c.notSupported(g.Object, fmt.Sprintf("%s.tls.cipherSuites[%d]", path, j), fmt.Sprintf("cipher suite expression %q", suite), "list the suites by name")
 			}
+		}
+	}
+}
+
+// onlySupportedRules refuses what hoplab does not take of `http` rules: to look
+// into a JWT, and redirects that Envoy has no word for.
+func (c *compiler) onlySupportedRules(v world.Typed[*networking.VirtualService]) {
+	for i, rule := range v.Spec.GetHttp() {
+		path := fmt.Sprintf("spec.http[%d]", i)
+		for j, m := range rule.GetMatch() {
+			for field, headers := range map[string]map[string]*networking.StringMatch{"headers": m.GetHeaders(), "withoutHeaders": m.GetWithoutHeaders()} {
+				for name := range headers {
+					if strings.HasPrefix(name, "@request.auth.claims") {
+						c.notSupported(v.Object, fmt.Sprintf("%s.match[%d].%s[%q]", path, j, field, name), "the header "+name, "leave it out: there is no RequestAuthentication")
+					}
+				}
+			}
+		}
+		switch rule.GetRedirect().GetRedirectCode() {
+		case 0, 301, 302, 303, 307, 308:
+		default:
+			c.notSupported(v.Object, path+".redirect.redirectCode", fmt.Sprintf("redirect code %d", rule.GetRedirect().GetRedirectCode()), "301, 302, 303, 307 or 308")
 		}
 	}
 }

@@ -21,6 +21,7 @@ type virtualService struct {
 	world.Typed[*networking.VirtualService]
 	hosts    []string // one per spec.hosts, short names expanded
 	gateways []string // "namespace/name", or meshGateway
+	rules    []httpRule
 }
 
 // newVirtualService resolves short hosts and the names of gateways; without
