@@ -171,7 +171,8 @@ func TestRewrites(t *testing.T) {
 			"c.internal": {},
 			"b.internal": {Rewrite: &plan.Rewrite{Host: "b.internal"}}, // Envoy: the route's is written last
 		} {
-			_, w := acting(t, route, func(c *plan.WeightedCluster) { c.Host = "c.internal" })
+			route.Forward = []plan.WeightedCluster{{Cluster: "c", Host: "c.internal"}}
+			_, w := acting(t, route, nil)
 			_, head := w.get("/x")
 			assert.Equal(t, want, field(head, "host"))
 			assert.Equal(t, "a.example.com", field(head, "x-envoy-original-host"))

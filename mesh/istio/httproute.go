@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/grpc/codes"
 	networking "istio.io/api/networking/v1alpha3"
 
+	"hoplab.dev/mesh/istio/validation"
 	"hoplab.dev/plan"
 )
 
@@ -269,22 +269,13 @@ func fault(f *networking.HTTPFaultInjection) *plan.Fault {
 	case *networking.HTTPFaultInjection_Abort_HttpStatus:
 		out.AbortStatus, out.AbortPercent = int(abort.HttpStatus), f.GetAbort().GetPercentage().GetValue()
 	case *networking.HTTPFaultInjection_Abort_GrpcStatus:
-		status := int(grpcStatus(abort.GrpcStatus))
+		status := slices.Index(validation.GRPCStatuses, abort.GrpcStatus)
 		out.AbortGRPC, out.AbortPercent = &status, f.GetAbort().GetPercentage().GetValue()
 	}
 	if out == (plan.Fault{}) {
 		return nil
 	}
 	return &out
-}
-
-// grpcStatus is a status by its name. istiod's validation knows the same names.
-func grpcStatus(name string) codes.Code {
-	var c codes.Code
-	if c.UnmarshalJSON([]byte(strconv.Quote(name))) != nil {
-		return codes.Unknown
-	}
-	return c
 }
 
 // cors answers preflight requests. istiod: TranslateCORSPolicy

@@ -26,7 +26,7 @@ func (c *check) abort(path string, abort *networking.HTTPFaultInjection_Abort) {
 	c.no(path+".percentage", checkPercentage(abort.GetPercentage()), "percentage: {value: 100}")
 	switch kind := abort.GetErrorType().(type) {
 	case *networking.HTTPFaultInjection_Abort_GrpcStatus:
-		if !slices.Contains(grpcStatuses, kind.GrpcStatus) {
+		if !slices.Contains(GRPCStatuses, kind.GrpcStatus) {
 			c.refuse(path+".grpcStatus", fmt.Sprintf("gRPC status %q is not supported. See https://github.com/grpc/grpc/blob/master/doc/statuscodes.md "+
 				"for a list of supported codes, for example 'NOT_FOUND'", kind.GrpcStatus), "the name, not the number")
 		}
@@ -59,9 +59,9 @@ func checkPercentage(p *networking.Percent) error {
 	return nil
 }
 
-// grpcStatuses are the names of gRPC's statuses.
+// GRPCStatuses are the names of gRPC's statuses, each at the place of its number.
 // istiod: pkg/util/grpc/status.go SupportedGRPCStatus
-var grpcStatuses = []string{
+var GRPCStatuses = []string{
 	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
 	"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 }
