@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -183,7 +182,7 @@ func retry(r *networking.HTTPRetry) *plan.Retry {
 		out.On = nil
 		for word := range strings.SplitSeq(r.GetRetryOn(), ",") {
 			word = strings.TrimSpace(word)
-			if status, err := strconv.Atoi(word); err == nil && http.StatusText(status) != "" {
+			if status, err := strconv.Atoi(word); err == nil {
 				out.Statuses = append(out.Statuses, status)
 			} else if word != "" {
 				out.On = append(out.On, word)
