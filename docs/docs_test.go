@@ -153,7 +153,7 @@ func TestFidelity(t *testing.T) {
 	for _, name := range scenarios.Names() {
 		s, err := scenarios.Read(name, nil)
 		require.NoError(t, err)
-		out := mesh.Compile(mesh.Input{Objects: s.Objects, Parsed: s.Diagnostics, Apps: []string{"echo", "httpbin", "nginx", "sleep"}})
+		out := mesh.Compile(mesh.Input{Objects: s.Objects, Parsed: s.Diagnostics, Apps: apps.Names()})
 		require.NotNil(t, out.Plan, name)
 		for _, n := range out.Plan.Nodes {
 			for _, l := range n.Listeners {

@@ -163,7 +163,9 @@ func (b *builder) injects(o *manifest.Object, meta *metav1.ObjectMeta, spec *cor
 // knownImages says which app stands in for an image, by its name without
 // registry and tag.
 var knownImages = map[string]string{
-	"nginx": "nginx", "yelb-ui": "yelb-ui", "httpbin": "httpbin", "go-httpbin": "httpbin",
+	"nginx": "nginx", "httpbin": "httpbin", "go-httpbin": "httpbin",
+	"yelb-ui": "yelb-ui", "yelb-appserver": "yelb-appserver", "yelb-db": "yelb-db", "redis": "redis", "tcp-echo-server": "tcp-echo",
+	"mailpit": "smtp", "mailhog": "smtp",
 	"curl": "sleep", "sleep": "sleep", "curl-ssl": "sleep", "netshoot": "sleep", "alpine-curl": "sleep",
 	"echo": "echo", "echoserver": "echo", "echo-server": "echo", "http-echo": "echo", "http-https-echo": "echo", "hello-app": "echo", "whoami": "echo",
 }

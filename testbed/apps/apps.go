@@ -39,11 +39,16 @@ type app struct {
 
 // builtin are the apps by the names that plan.App.Name takes.
 var builtin = map[string]app{
-	"echo":    {handler: newEcho, h2: true, idle: patient, plaintext: goPlaintext},
-	"httpbin": {handler: newHTTPBin, h2: true, idle: patient, plaintext: goPlaintext},
-	"nginx":   {handler: stockNginx.handler, idle: nginxKeepalive, plaintext: stockNginx.plaintext},
-	"sleep":   {},
-	"yelb-ui": {handler: newYelbUI, idle: nginxKeepalive, plaintext: yelbNginx.plaintext},
+	"echo":           {handler: newEcho, h2: true, idle: patient, plaintext: goPlaintext},
+	"httpbin":        {handler: newHTTPBin, h2: true, idle: patient, plaintext: goPlaintext},
+	"nginx":          {handler: stockNginx.handler, idle: nginxKeepalive, plaintext: stockNginx.plaintext},
+	"redis":          {stream: newRedis},
+	"sleep":          {},
+	"smtp":           {stream: newSMTP},
+	"tcp-echo":       {stream: newTCPEcho},
+	"yelb-appserver": {handler: newYelbAppserver, idle: patient, plaintext: goPlaintext},
+	"yelb-db":        {stream: newYelbDB},
+	"yelb-ui":        {handler: newYelbUI, idle: nginxKeepalive, plaintext: yelbNginx.plaintext},
 }
 
 // Names are the built-in apps, sorted.

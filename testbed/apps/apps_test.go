@@ -140,7 +140,7 @@ func raw(t *testing.T, addr, text string) (*net.TCPConn, *bufio.Reader) {
 }
 
 func TestNames(t *testing.T) {
-	assert.Equal(t, []string{"echo", "httpbin", "nginx", "sleep", "yelb-ui"}, Names())
+	assert.Equal(t, []string{"echo", "httpbin", "nginx", "redis", "sleep", "smtp", "tcp-echo", "yelb-appserver", "yelb-db", "yelb-ui"}, Names())
 }
 
 func TestServeRefuses(t *testing.T) {
@@ -151,7 +151,7 @@ func TestServeRefuses(t *testing.T) {
 		node plan.Node
 		want string
 	}{
-		"an unknown app": {appNode("apache"), `node app/shop/web-0: there is no app "apache"; the apps are: echo, httpbin, nginx, sleep, yelb-ui`},
+		"an unknown app": {appNode("apache"), `node app/shop/web-0: there is no app "apache"; the apps are: echo, httpbin, nginx, redis, sleep, smtp, tcp-echo, yelb-appserver, yelb-db, yelb-ui`},
 		"no app at all":  {plan.Node{Name: "gateway/a/b"}, "node gateway/a/b runs no app"},
 	} {
 		t.Run(name, func(t *testing.T) {
