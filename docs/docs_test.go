@@ -27,6 +27,7 @@ import (
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
 	"hoplab.dev/scenarios"
+	"hoplab.dev/testbed/apps"
 	"hoplab.dev/testbed/checks"
 	"hoplab.dev/testbed/control"
 )

@@ -117,6 +117,6 @@ func (l *leg) awaitsMore() bool {
 		return false
 	}
 	return !slices.ContainsFunc(sent, func(c *exchange) bool {
-		return c.dialled.Ended == nil && c.dialled.Status != 0
+		return c.dialled.Ended == nil && (c.dialled.Status != 0 || c.raw())
 	})
 }

@@ -130,3 +130,28 @@ func TestDoubleEncryption(t *testing.T) {
 		assert.Nil(t, got.Verdict.Ended)
 	}
 }
+
+// TestRawCallOfAnApp: what an app asks of a database on the way is no request
+// of HTTP, and comes back without a status.
+func TestRawCallOfAnApp(t *testing.T) {
+	p := newProcess(0)
+	_, all, call := rawBytes(p)
+	asked := connect(party{p, "client", ""}, party{p, call.Node, "127.90.0.4:8080"}, "127.0.0.1:40000", 0, func(*ConnEnd, *ConnEnd) {})
+	in := RequestEnd{ID: p.id(call.Node), Node: call.Node, Role: Accepted, Conn: asked.accepted.ID, Ordinal: 1, Protocol: "http/1.1", Method: "GET", Path: "/", Started: midnight, Total: time.Second, Status: 200}
+	out := in
+	out.ID, out.Node, out.Role, out.Conn, out.Attempt = p.id("client"), "client", Dialled, asked.dialled.ID, 1
+	call.Parent, call.Scheme, call.Authority = in.ID, "redis", "redis-server:6379"
+	p.Request(out)
+	p.Request(call)
+	p.Request(in)
+	for _, c := range all {
+		c.close(5 * time.Millisecond)
+	}
+	asked.close(6 * time.Millisecond)
+	got := joinProcesses(t, p)
+	require.Len(t, got, 1)
+	assert.True(t, got[0].Complete(), got[0].Missing())
+	require.Len(t, got[0].Hops, 4)
+	assert.Equal(t, []string{"http/1.1", RawTCP, RawTCP, RawTCP}, []string{got[0].Hops[0].Protocol, got[0].Hops[1].Protocol, got[0].Hops[2].Protocol, got[0].Hops[3].Protocol})
+	assert.False(t, got[0].Failed())
+}
