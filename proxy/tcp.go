@@ -42,6 +42,7 @@ func (d *downstream) carry(s *tcpSession, to *plan.WeightedCluster) {
 	if to != nil { // else all weights are 0
 		name = to.Cluster
 		cl = d.state().clusters[name]
+		d.chose(clusterChoice(d.node.personality().clusterWord(), to, cl))
 	}
 	if cl == nil {
 		s.flags = "NC"
@@ -57,9 +58,7 @@ func (d *downstream) carry(s *tcpSession, to *plan.WeightedCluster) {
 		d.giveUp()
 		return
 	}
-	d.mu.Lock()
-	d.end.Chose = append(d.end.Chose, e.choices(cl, to)...)
-	d.mu.Unlock()
+	d.chose(passport.Choice{What: "endpoint", Name: e.name(), Because: e.why(cl)})
 	var u *upstream
 	fail := overflow("the cluster's limit of connections is reached")
 	if c := cl.circuit; c.enter(&c.connections, cl.plan.Limits.Connections) {
@@ -131,11 +130,17 @@ func (j *judged) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// choices tells what was chosen, for a passport.
-func (e *endpoint) choices(cl *cluster, to *plan.WeightedCluster) []passport.Choice {
-	what := e.cluster.node.personality().clusterWord()
-	return []passport.Choice{
-		{What: what, Name: cl.plan.Name, Because: first(to.Because, cl.plan.Because), Source: firstSource(to.Source, cl.plan.Source).String()},
-		{What: "endpoint", Name: e.name(), Because: e.why(cl)},
+func (d *downstream) chose(c passport.Choice) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.end.Chose = append(d.end.Chose, c)
+}
+
+// clusterChoice tells of a cluster; nil: there is none of that name.
+func clusterChoice(what string, to *plan.WeightedCluster, cl *cluster) passport.Choice {
+	c := passport.Choice{What: what, Name: to.Cluster, Because: to.Because, Source: to.Source.String()}
+	if cl != nil {
+		c.Because, c.Source = first(to.Because, cl.plan.Because), firstSource(to.Source, cl.plan.Source).String()
 	}
+	return c
 }

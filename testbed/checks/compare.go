@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"hoplab.dev/plan"
 )
 
 // Difference is one thing that was expected and not seen.
@@ -57,7 +59,7 @@ func compare(path string, expected, seen any) []Difference {
 		for _, k := range slices.Sorted(maps.Keys(want)) {
 			if party, ok := have[k].(map[string]any); ok && (k == "from" || k == "to") {
 				if name, ok := want[k].(string); ok { // a kind or a name
-					if party["kind"] != name && party["name"] != name {
+					if party["kind"] != name && party["name"] != name && !isNamed(party["name"], name) {
 						ds = append(ds, Difference{join(path, k), name, party["name"]})
 					}
 					continue
@@ -112,4 +114,11 @@ func equalScalar(a, b any) bool {
 	x, err1 := json.Marshal(a)
 	y, err2 := json.Marshal(b)
 	return err1 == nil && err2 == nil && strings.TrimSuffix(string(x), ".0") == strings.TrimSuffix(string(y), ".0")
+}
+
+// isNamed tells whether a node's name says that it is an app: a pod that asks
+// by itself asks as a client.
+func isNamed(name any, kind string) bool {
+	text, _ := name.(string)
+	return kind == string(plan.AppKind) && strings.HasPrefix(text, kind+"/")
 }

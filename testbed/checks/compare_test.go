@@ -24,6 +24,8 @@ func TestCompare(t *testing.T) {
 		{"a name", `{from: alb/x/y, to: gateway/x/z}`, hop, nil},
 		{"neither kind nor name", `{from: client, to: gateway/x}`, hop, []string{
 			`hop.from: expected "client", seen "alb/x/y"`, `hop.to: expected "gateway/x", seen "gateway/x/z"`}},
+		{"a pod that asks by itself", `{from: app}`, `{"from": {"kind": "client", "name": "app/x/y-0"}}`, nil},
+		{"and is a client", `{from: client}`, `{"from": {"kind": "client", "name": "app/x/y-0"}}`, nil},
 		{"a party in full", `{from: {kind: edge}}`, hop, nil},
 		{"a party in full, another", `{from: {kind: gateway}}`, hop, []string{`hop.from.kind: expected "gateway", seen "edge"`}},
 		{"nested, empty text", `{tls: {sni: {sent: "", seen: ""}}}`, hop, nil},
