@@ -271,7 +271,9 @@ func defaultRoute(to plan.WeightedCluster) plan.Route {
 	}
 }
 
-// inboundCluster is the app itself.
+// inboundCluster is the app itself. Where nothing says what it speaks it gets
+// the version of HTTP that the client has chosen.
+// istiod: pilot/pkg/networking/core/cluster_builder.go setUpstreamProtocol
 func (c *compiler) inboundCluster(pod *world.Pod, in inboundPort, http bool) plan.Cluster {
 	cluster := plan.Cluster{Name: in.cluster, Endpoints: []plan.Endpoint{{Address: pod.AppAddress(cmp.Or(in.appPort, in.port))}}}
 	if pod.Upstream == "" {
@@ -283,7 +285,7 @@ func (c *compiler) inboundCluster(pod *world.Pod, in inboundPort, http bool) pla
 	pool := c.inboundPool(pod, in)
 	applyPool(&cluster, pool)
 	switch {
-	case http && pool.GetHttp().GetUseClientProtocol():
+	case http && (pool.GetHttp().GetUseClientProtocol() || in.protocol == world.Detected):
 		cluster.Protocol = "downstream"
 	case in.protocol.IsHTTP2():
 		cluster.Protocol = "h2"
