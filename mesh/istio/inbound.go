@@ -79,7 +79,7 @@ func (c *compiler) servicePortsOf(pod *world.Pod) []inboundPort {
 			if s.kube != nil {
 				port = targetPort(sp, pod)
 			}
-			if port != 0 && sp.Protocol != world.UDP && !isOwnPort(port) {
+			if port != 0 && !isOwnPort(port) {
 				out = append(out, inboundPort{port: port, service: s.kube, servicePort: sp, protocol: sp.Protocol, cluster: fmt.Sprintf("inbound|%d||", port)})
 			}
 		}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"hoplab.dev/plan"
 )
 
 // plainService is one port of Service plain, behind whose pod a sidecar stands.
@@ -25,4 +27,25 @@ func TestInboundProtocol(t *testing.T) {
 	// The ports that no Service leads to.
 	r := compile(t, plainService("{name: http, port: 80, targetPort: 9090}"))
 	assert.Equal(t, "downstream", node(t, r, "sidecar/shop/plain-0").Cluster("InboundPassthroughCluster").Protocol)
+}
+
+// A Service's port of UDP takes the number for TCP as well: istiod makes the
+// chains of raw TCP for it.
+func TestInboundUDP(t *testing.T) {
+	r := compile(t, plainService("{name: dns, port: 53, targetPort: 9090, protocol: UDP}"))
+	n := node(t, r, "sidecar/shop/plain-0")
+	for c, want := range map[*connection]string{&plainHTTP: "TCP", &plainTCP: "TCP", &istioHTTP: "mTLS TCP"} {
+		chain := choose(n.Listeners[0].FilterChains, 9090, *c)
+		assert.Equal(t, want, outcome(chain))
+		assert.Equal(t, []plan.WeightedCluster{{Cluster: "inbound|9090||", Weight: 1}}, bare(chain.TCP))
+	}
+}
+
+// bare are destinations without what is for people.
+func bare(to []plan.WeightedCluster) []plan.WeightedCluster {
+	var out []plan.WeightedCluster
+	for _, w := range to {
+		out = append(out, plan.WeightedCluster{Cluster: w.Cluster, Weight: w.Weight})
+	}
+	return out
 }
