@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"regexp"
@@ -131,12 +132,20 @@ func (b *builder) replace(objects []*manifest.Object) []*manifest.Object {
 	return out
 }
 
-// sortByAge puts the oldest first: by creationTimestamp, and what has none
-// after it in the order of the documents.
+// sortByAge puts the oldest first: what istioctl left, for it was there before
+// all else, then by creationTimestamp, and what has none after it in the order
+// of the documents.
 func (b *builder) sortByAge() {
 	slices.SortStableFunc(b.objects, func(x, y *manifest.Object) int {
 		tx, ty := x.Meta.CreationTimestamp, y.Meta.CreationTimestamp
+		ix, iy := x.Source.File == installed, y.Source.File == installed
 		switch {
+		case ix && iy:
+			return 0
+		case ix:
+			return -1
+		case iy:
+			return 1
 		case tx.IsZero() && ty.IsZero():
 			return 0
 		case tx.IsZero():
@@ -147,7 +156,8 @@ func (b *builder) sortByAge() {
 		if c := tx.Compare(ty.Time); c != 0 {
 			return c
 		}
-		return strings.Compare(x.Name+"."+x.Namespace, y.Name+"."+y.Namespace)
+		// istiod: pilot/pkg/model/config.go configCompareByCreationTime
+		return cmp.Or(strings.Compare(x.Name, y.Name), strings.Compare(x.Namespace, y.Namespace))
 	})
 }
 

@@ -150,6 +150,15 @@ func TestAge(t *testing.T) {
 		names = append(names, g.Name)
 	}
 	assert.Equal(t, []string{"b", "a", "c", "z", "x"}, names)
+
+	const second = "2026-01-01T00:00:00Z" // kubectl applies many objects in one
+	w, _ = build(t, scenario+gateway("a-b", second)+gateway("a", second))
+	assert.Equal(t, "a", w.Gateways[0].Name, "by name where the age is the same")
+
+	// What istioctl left is older than everything.
+	w, _ = build(t, scenario+"apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: shop, creationTimestamp: 2026-01-01T00:00:00Z}\nspec: {ports: [{port: 80}]}\n---\n")
+	require.Len(t, w.Services, 2)
+	assert.Equal(t, "istio-ingressgateway", w.Services[0].Name)
 }
 
 // A document given twice counts once, and of a Base nothing is said.
