@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	security "istio.io/api/security/v1beta1"
 
@@ -87,8 +88,10 @@ func (c *compiler) servicePortsOf(pod *world.Pod) []inboundPort {
 	return out
 }
 
+// isOwnPort tells whether the proxy has a port for itself: nothing sent to it
+// comes to the app. istiod: pilot/pkg/model/context.go conflictWithReservedListener
 func isOwnPort(port int) bool {
-	return port == agentPort || port == statusPort || port == prometheusPort
+	return slices.Contains([]int{outboundPort, inboundCapturePort, agentPort, statusPort, prometheusPort}, port)
 }
 
 // Names of istiod's. pilot/pkg/networking/util/util.go, pilot/pkg/model/push_context.go
@@ -281,6 +284,10 @@ func (c *compiler) inboundCluster(pod *world.Pod, in inboundPort, http bool) pla
 	}
 	if in.servicePort != nil {
 		cluster.Source = in.servicePort.Source
+	}
+	if strings.HasPrefix(in.cluster, passthroughCluster) { // no pool of a Sidecar's holds for it
+		cluster.Protocol, cluster.Limits.Idle = "downstream", passthroughIdle
+		return cluster
 	}
 	pool := c.inboundPool(pod, in)
 	applyPool(&cluster, pool)

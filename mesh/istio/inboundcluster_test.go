@@ -3,6 +3,7 @@ package istio
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -25,8 +26,16 @@ func TestInboundProtocol(t *testing.T) {
 		assert.Equal(t, want, c.Protocol, name)
 	}
 	// The ports that no Service leads to.
-	r := compile(t, plainService("{name: http, port: 80, targetPort: 9090}"))
-	assert.Equal(t, "downstream", node(t, r, "sidecar/shop/plain-0").Cluster("InboundPassthroughCluster").Protocol)
+	r := compile(t, plainService("{name: http, port: 80, targetPort: 9090}")+`---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s, namespace: shop}
+spec: {inboundConnectionPool: {http: {http1MaxPendingRequests: 1}}}
+`)
+	assert.Equal(t, 1, node(t, r, "sidecar/shop/plain-0").Cluster("inbound|9090||").Limits.PendingRequests)
+	unknown := node(t, r, "sidecar/shop/plain-0").Cluster("InboundPassthroughCluster")
+	assert.Equal(t, "downstream", unknown.Protocol)
+	assert.Equal(t, plan.ClusterLimits{Idle: 5 * time.Minute}, unknown.Limits)
 }
 
 // A Service's port of UDP takes the number for TCP as well: istiod makes the
@@ -48,4 +57,12 @@ func bare(to []plan.WeightedCluster) []plan.WeightedCluster {
 		out = append(out, plan.WeightedCluster{Cluster: w.Cluster, Weight: w.Weight})
 	}
 	return out
+}
+
+// A proxy's own ports are not an app's.
+func TestInboundOwnPorts(t *testing.T) {
+	for _, port := range []int{15001, 15006, 15020, 15021, 15090} {
+		r := compile(t, plainService(fmt.Sprintf("{name: http, port: 80, targetPort: %d}", port)))
+		assert.Nil(t, node(t, r, "sidecar/shop/plain-0").Cluster(fmt.Sprintf("inbound|%d||", port)), "%d", port)
+	}
 }

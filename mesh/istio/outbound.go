@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
@@ -109,6 +110,11 @@ const (
 	blackHole           = "BlackHoleCluster"
 )
 
+// passthroughIdle ends pooled connections to unknown servers, and to ports of
+// an app that nothing is declared of; others stay for an hour.
+// istiod: pilot/pkg/networking/core/cluster_builder.go passthroughHttpProtocolOptions
+const passthroughIdle = 5 * time.Minute
+
 // newOutbound makes listeners, routes and clusters of a scope, as a pod with
 // the given labels gets them.
 // istiod: pilot/pkg/networking/core/listener.go buildSidecarOutboundListeners
@@ -131,7 +137,7 @@ func (c *compiler) newOutbound(client *world.Pod, s *scope) *outbound {
 	out.routes = b.routeConfigs(out.listeners)
 	out.clusters = append(b.clusters.sorted(),
 		plan.Cluster{Name: blackHole, Protocol: "http/1.1"},
-		plan.Cluster{Name: passthroughOutbound, Protocol: "downstream", OriginalDestination: true})
+		plan.Cluster{Name: passthroughOutbound, Protocol: "downstream", OriginalDestination: true, Limits: plan.ClusterLimits{Idle: passthroughIdle}})
 	slices.SortFunc(out.clusters, func(a, b plan.Cluster) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
