@@ -268,7 +268,7 @@ func (c *compiler) kubeProxy(s *world.Service, port int) []plan.Endpoint {
 	for _, pod := range c.w.ServicePods(s) {
 		target := port
 		if !s.Headless {
-			if sp == nil {
+			if sp == nil || sp.Protocol == world.UDP {
 				break
 			}
 			target = targetPort(sp, pod)

@@ -48,10 +48,11 @@ const (
 // isDNS tells whether endpoints may be names.
 func (s *service) isDNS() bool { return s.resolution == dns || s.resolution == dnsRoundRobin }
 
-// port finds a port by its number; nil when there is none.
+// port finds a port by its number, for what goes over TCP; nil: there is none.
+// istiod: pilot/pkg/model/service.go GetByPort
 func (s *service) port(number int) *world.ServicePort {
 	for i := range s.ports {
-		if s.ports[i].Port == number {
+		if s.ports[i].Port == number && s.ports[i].Protocol != world.UDP {
 			return &s.ports[i]
 		}
 	}

@@ -20,3 +20,16 @@ func TestServicesOfOneAge(t *testing.T) {
 	assert.Equal(t, "outbound|9000||z.test", cluster(entry("shop", "a", "z.test", "")+entry("shop", "z", "a.test", "")), "the oldest wins")
 	assert.Equal(t, "outbound|9000||a.test", cluster(entry("shop", "a", "z.test", second)+entry("shop", "z", "a.test", second)))
 }
+
+// A port of UDP is none to what goes over TCP, also where one of TCP has the
+// same number: kube-dns has both.
+func TestUDPPort(t *testing.T) {
+	const host = "two.shop.svc.cluster.local"
+	two := serviceDoc("shop", "two", "clusterIP: 10.0.0.9, selector: {app: plain}, ports: [{name: u, port: 53, protocol: UDP, targetPort: 5353}, {name: tcp, port: 53, targetPort: 8080}, {name: v, port: 80, protocol: UDP}]")
+	rules := "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\nspec: {hosts: [two], http: [{name: rule, route: [{destination: {host: web}}]}]}\n"
+	n := node(t, Compile(build(t, two+rules)), "sidecar/shop/web-0")
+	assert.Equal(t, "outbound|53||"+host, ask(t, n, call{address: "10.0.0.9", port: 53}).cluster)
+	assert.Equal(t, 8080, n.Cluster("outbound|53||"+host).Endpoints[0].Address.Port)
+	// Of port 80 the rule's host is a name like any other.
+	assert.Equal(t, choice{"0.0.0.0_80", "0.0.0.0_80", host + ":80", "rule", "outbound|80||web.shop.svc.cluster.local"}, ask(t, n, call{address: "10.0.0.9", port: 80, host: host}))
+}

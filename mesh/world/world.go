@@ -110,14 +110,20 @@ func (s *Service) FQDN() string { return s.Name + "." + s.Namespace + ".svc.clus
 // String names it as diagnostics do.
 func (s *Service) String() string { return "Service " + s.Namespace + "/" + s.Name }
 
-// Port finds a port by its number; nil when there is none.
+// Port finds a port by its number; nil when there is none. Of two of one number
+// it is that of TCP.
 func (s *Service) Port(number int) *ServicePort {
+	var udp *ServicePort
 	for i := range s.Ports {
-		if s.Ports[i].Port == number {
-			return &s.Ports[i]
+		switch p := &s.Ports[i]; {
+		case p.Port != number:
+		case p.Protocol != UDP:
+			return p
+		default:
+			udp = p
 		}
 	}
-	return nil
+	return udp
 }
 
 // PortNamed finds a port by its name; nil when there is none.
