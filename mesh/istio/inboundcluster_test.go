@@ -2,6 +2,7 @@ package istio
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,4 +66,14 @@ func TestInboundOwnPorts(t *testing.T) {
 		r := compile(t, plainService(fmt.Sprintf("{name: http, port: 80, targetPort: %d}", port)))
 		assert.Nil(t, node(t, r, "sidecar/shop/plain-0").Cluster(fmt.Sprintf("inbound|%d||", port)), "%d", port)
 	}
+}
+
+// An entry for the port, without tls, keeps the rule's own from the cluster, but
+// not from its endpoints: of these the ones with a sidecar are dialled with mTLS.
+func TestPortWithoutTLS(t *testing.T) {
+	const rule = "host: HOST, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}, portLevelSettings: [{port: {number: 80}, connectionPool: {tcp: {maxConnections: 1}}}]}"
+	r := Compile(build(t, ruleDoc("shop", "web", strings.Replace(rule, "HOST", "web", 1))+ruleDoc("shop", "plain", strings.Replace(rule, "HOST", "plain", 1))))
+	n := node(t, r, "sidecar/shop/web-0")
+	assert.NotNil(t, n.Cluster("outbound|80||web.shop.svc.cluster.local").Endpoints[0].TLS)
+	assert.Nil(t, n.Cluster("outbound|80||plain.shop.svc.cluster.local").Endpoints[0].TLS)
 }

@@ -114,15 +114,18 @@ func (c *compiler) namespacePolicy(namespace string) security.PeerAuthentication
 	return c.policy(c.namespaces[namespace]).pod.mode
 }
 
-// takesMutual tells whether an endpoint is dialled with mTLS: as a rule says,
-// else where it has a sidecar whose policy for the port is not DISABLE. A
-// PERMISSIVE pod gets mTLS too.
-// istiod: pilot/pkg/xds/endpoints/mtls_checker.go
+// takesMutual tells whether an endpoint is dialled with mTLS where others of its
+// cluster are not: it must have a sidecar. Then a rule says, else the pod's own
+// policy for the port, which must not be DISABLE. A PERMISSIVE pod gets mTLS too.
+// istiod: pilot/pkg/xds/endpoints/mtls_checker.go, and buildEnvoyLbEndpoint
 func (c *compiler) takesMutual(in *instance, mode *networking.ClientTLSSettings_TLSmode) bool {
-	if mode != nil {
+	switch {
+	case !in.mutual:
+		return false
+	case mode != nil:
 		return *mode == networking.ClientTLSSettings_ISTIO_MUTUAL
 	}
-	return in.mutual && c.policy(in.workload).forPort(in.port).mode != security.PeerAuthentication_MutualTLS_DISABLE
+	return c.policy(in.workload).forPort(in.port).mode != security.PeerAuthentication_MutualTLS_DISABLE
 }
 
 // clusterTLS says how a cluster's endpoints are dialled: all of them alike, or
