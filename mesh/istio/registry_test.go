@@ -29,7 +29,7 @@ func TestUDPPort(t *testing.T) {
 	rules := "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\nspec: {hosts: [two], http: [{name: rule, route: [{destination: {host: web}}]}]}\n"
 	n := node(t, Compile(build(t, two+rules)), "sidecar/shop/web-0")
 	assert.Equal(t, "outbound|53||"+host, ask(t, n, call{address: "10.0.0.9", port: 53}).cluster)
-	assert.Equal(t, 8080, n.Cluster("outbound|53||"+host).Endpoints[0].Address.Port)
+	assert.Equal(t, 8080, n.Cluster("outbound|53||" + host).Endpoints[0].Address.Port)
 	// Of port 80 the rule's host is a name like any other.
 	assert.Equal(t, choice{"0.0.0.0_80", "0.0.0.0_80", host + ":80", "rule", "outbound|80||web.shop.svc.cluster.local"}, ask(t, n, call{address: "10.0.0.9", port: 80, host: host}))
 }

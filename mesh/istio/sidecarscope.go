@@ -249,14 +249,15 @@ func (e *egressListener) trim(s *service) *service {
 	if e.port.GetNumber() == 0 {
 		return s
 	}
-	p := s.port(int(e.port.GetNumber()))
+	number := int(e.port.GetNumber()) // of UDP too
+	i := slices.IndexFunc(s.ports, func(p world.ServicePort) bool { return p.Port == number })
 	switch {
-	case p == nil:
+	case i < 0:
 		return nil
 	case len(s.ports) == 1:
 		return s
 	}
-	return s.withPorts(*p)
+	return s.withPorts(s.ports[i])
 }
 
 // withAliases leaves those ExternalNames that are let through as well.
