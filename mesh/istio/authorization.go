@@ -27,9 +27,10 @@ func (c *compiler) authorize(pod *world.Pod, node *plan.Node) {
 			continue
 		}
 		for j := range l.FilterChains {
-			if chain := &l.FilterChains[j]; chain.Routes != "" {
+			switch chain := &l.FilterChains[j]; {
+			case chain.Routes != "":
 				chain.Authorization = http
-			} else {
+			case !isAutoPassthrough(chain):
 				chain.Authorization = tcp
 			}
 		}

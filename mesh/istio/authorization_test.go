@@ -167,6 +167,16 @@ func TestAuthorizationOfGateways(t *testing.T) {
 	assert.Nil(t, listener(t, node(t, r, "sidecar/shop/web-0"), 8080).FilterChains[0].Authorization)
 }
 
+// What passes through between meshes meets no policy of the gateway's.
+func TestAuthorizationOfAutoPassthrough(t *testing.T) {
+	servers := "{port: {number: 15443, name: auto, protocol: TLS}, tls: {mode: AUTO_PASSTHROUGH}, hosts: [\"web.shop.svc.cluster.local\"]}"
+	r := Compile(build(t, gatewayDoc("shop", "gw", servers)+policyDoc("istio-system", "p", "{selector: {matchLabels: {istio: ingressgateway}}}")))
+	require.Empty(t, refusals(r))
+	chains := listener(t, edge(t, r), 15443).FilterChains
+	require.Len(t, chains, 1)
+	assert.Nil(t, chains[0].Authorization)
+}
+
 // istiod: pilot/pkg/security/trustdomain/bundle_test.go
 func TestTrustDomainAliases(t *testing.T) {
 	w := build(t, "")

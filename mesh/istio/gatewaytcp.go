@@ -3,6 +3,7 @@ package istio
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"hoplab.dev/mesh/istio/hostname"
 	"hoplab.dev/mesh/world"
@@ -118,6 +119,13 @@ func (b *gatewayBuilder) duplicateSNI(v *virtualService, s *server, match int, n
 // istioALPN is what clients of the mesh offer by ALPN, of which AUTO_PASSTHROUGH
 // takes no others. istiod: pilot/pkg/networking/core/listener.go allIstioMtlsALPNs
 var istioALPN = []string{"istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"}
+
+// isAutoPassthrough tells of a gateway's chain whether autoPassthrough made it:
+// no AuthorizationPolicy holds for those.
+// istiod: builtAutoPassthroughFilterChains
+func isAutoPassthrough(chain *plan.FilterChain) bool {
+	return len(chain.Match.ServerNames) == 1 && strings.HasPrefix(chain.Match.ServerNames[0], "outbound_.") && slices.Equal(chain.Match.ApplicationProtocols, istioALPN)
+}
 
 // autoPassthrough leads to every port of every service of the mesh by the name
 // that Envoys of the mesh ask for, where it is one of the server's hosts.
