@@ -49,6 +49,18 @@ func TestEgressListeners(t *testing.T) {
 	}
 }
 
+// Where egress spells a host out a Service hides a ServiceEntry for it in the
+// same namespace; with a wildcard both have their listeners.
+func TestEgressOfExactHosts(t *testing.T) {
+	documents := serviceDoc("data", "db", "clusterIP: 10.0.0.1, selector: {app: db}, ports: [{name: tcp, port: 5432}]") +
+		entryDoc("data", "db", "hosts: [db.data.svc.cluster.local], resolution: STATIC, endpoints: [{address: 10.8.0.1}], ports: [{number: 9001, name: tls, protocol: TLS}]")
+	for hosts, want := range map[string]string{"data/*": "0.0.0.0_9001", "*/db.data.svc.cluster.local": "0.0.0.0_9001", "data/db.data.svc.cluster.local": "virtualOutbound"} {
+		n := node(t, Compile(build(t, documents+sidecarDoc("shop", "default", `egress: [{hosts: ["`+hosts+`"]}]`))), "sidecar/shop/web-0")
+		assert.Equal(t, want, ask(t, n, call{address: "9.9.9.9", port: 9001, tls: true, sni: "db.data.svc.cluster.local"}).listener, hosts)
+		assert.Equal(t, "10.0.0.1_5432", ask(t, n, call{address: "10.0.0.1", port: 5432}).listener, hosts)
+	}
+}
+
 // An ingress says what is spoken on the pod's ports, and where the app is.
 // istiod: pilot/pkg/networking/core/listener_builder_test.go, cluster_test.go
 // TestBuildInboundClustersDefaultCircuitBreakerThresholds, sidecar_simulation_test.go

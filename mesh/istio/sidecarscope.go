@@ -227,7 +227,7 @@ func (c *compiler) egressListener(namespace string, e *networking.IstioEgressLis
 		// loopback address. istiod: listener.go buildSidecarOutboundListeners
 		out.bind = "127.0.0.1"
 	}
-	for _, s := range c.exportedTo(namespace) {
+	for _, s := range c.offered(namespace, hosts) {
 		if own := hosts[s.namespace]; own.excludes(s.host) || hosts["*"].excludes(s.host) {
 			continue
 		}
@@ -240,6 +240,33 @@ func (c *compiler) egressListener(namespace string, e *networking.IstioEgressLis
 	}
 	out.services = oneNamespace(out.services, namespace)
 	out.wildcards = wildcardIndex(out.virtualServices, out.services)
+	return out
+}
+
+// offered are the services of which an egress entry lets some through. Where it
+// spells out all names and namespaces istiod looks each of them up, and finds
+// one service: a Service rather than a ServiceEntry, else the oldest.
+// istiod: pilot/pkg/model/sidecar.go servicesForExactHosts
+func (c *compiler) offered(namespace string, hosts map[string]importedHosts) []*service {
+	for ns, h := range hosts {
+		if ns == "*" && len(h.taken) > 0 || slices.ContainsFunc(h.taken, hostname.IsWildcard) {
+			return c.exportedTo(namespace)
+		}
+	}
+	type key struct{ host, namespace string }
+	found := make(map[key]*service)
+	for _, s := range c.registry {
+		k := key{s.host, s.namespace}
+		if known := found[k]; known == nil || known.kube == nil && s.kube != nil {
+			found[k] = s
+		}
+	}
+	var out []*service
+	for _, s := range c.registry {
+		if found[key{s.host, s.namespace}] == s && s.visibleIn(namespace) {
+			out = append(out, s)
+		}
+	}
 	return out
 }
 
