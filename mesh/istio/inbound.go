@@ -19,6 +19,7 @@ type inboundPort struct {
 	appPort     int                // the app's, where a Sidecar's ingress leads elsewhere; 0: port
 	bind        string             // of a Sidecar's ingress, for the name alone
 	service     *world.Service     // the oldest that leads here; nil: none does, or it is a ServiceEntry's
+	host        string             // of the oldest service, that of a ServiceEntry too
 	servicePort *world.ServicePort // nil: none
 	protocol    world.Protocol
 	cluster     string
@@ -81,7 +82,7 @@ func (c *compiler) servicePortsOf(pod *world.Pod) []inboundPort {
 				port = targetPort(sp, pod)
 			}
 			if port != 0 && !isOwnPort(port) {
-				out = append(out, inboundPort{port: port, service: s.kube, servicePort: sp, protocol: sp.Protocol, cluster: fmt.Sprintf("inbound|%d||", port)})
+				out = append(out, inboundPort{port: port, service: s.kube, host: s.host, servicePort: sp, protocol: sp.Protocol, cluster: fmt.Sprintf("inbound|%d||", port)})
 			}
 		}
 	}

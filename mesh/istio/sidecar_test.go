@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -130,4 +131,7 @@ func TestInboundPool(t *testing.T) {
 			assert.Equal(t, test.want, n.Cluster("inbound|8080||").Limits.Connections)
 		})
 	}
+	entry := entryDoc("shop", "e", "hosts: [web.example.com], resolution: STATIC, workloadSelector: {labels: {app: web}}, ports: [{number: 9090, name: http, protocol: HTTP}]")
+	n := node(t, Compile(build(t, entry+strings.Replace(rule, "host: web", "host: web.example.com", 1))), "sidecar/shop/web-0")
+	assert.Equal(t, 1, n.Cluster("inbound|9090||").Limits.Connections, "of a ServiceEntry that selects the pod")
 }

@@ -66,10 +66,10 @@ func (c *compiler) inboundPool(pod *world.Pod, in inboundPort) *networking.Conne
 			return s.Spec.GetInboundConnectionPool()
 		}
 	}
-	if in.service == nil {
+	if in.host == "" {
 		return nil
 	}
-	return scope.serverRule(in.service.FQDN()).clusterPolicy(in.servicePort.Port, nil).pool
+	return scope.serverRule(in.host).clusterPolicy(in.servicePort.Port, nil).pool
 }
 
 // serverRule is the rule for a service as its own pods see it.
