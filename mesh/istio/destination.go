@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -47,19 +48,23 @@ func (c *compiler) newClusters(kind plan.Kind, client *world.Pod, s *scope) *clu
 }
 
 // httpDestination resolves the destination of a rule for HTTP. A sidecar looks
-// among the services of the listener's port, each with that port alone: where
-// no port is given, it is the listener's.
+// among the services that the egress listener of the port lets through, each
+// with that port alone: where no port is given, it is the listener's.
 // istiod: pilot/pkg/networking/core/httproute.go BuildSidecarOutboundVirtualHosts
 func (cs *clusterSet) httpDestination(v *virtualService, d *networking.Destination, listener int) destination {
-	s := cs.scope.byHost[hostname.Expand(d.GetHost(), v.Namespace)]
-	if s != nil && cs.kind == plan.Sidecar {
-		if p := s.port(listener); p != nil {
-			s = s.withPorts(*p)
-		} else {
-			s = nil
+	host := hostname.Expand(d.GetHost(), v.Namespace)
+	if cs.kind != plan.Sidecar {
+		return resolveDestination(v, d, listener, cs.scope.byHost[host])
+	}
+	var found *service
+	if e := cs.scope.egressFor(listener); e != nil {
+		for _, s := range e.services { // the last one counts
+			if p := s.port(listener); p != nil && strings.EqualFold(s.host, host) {
+				found = s.withPorts(*p)
+			}
 		}
 	}
-	return resolveDestination(v, d, listener, s)
+	return resolveDestination(v, d, listener, found)
 }
 
 // rawDestination resolves the destination of a rule for TCP or TLS.

@@ -2,6 +2,7 @@ package istio
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -200,6 +201,14 @@ func TestExternalName(t *testing.T) {
 	routed := virtualServiceDoc("v", "[plain]", "[mesh]", "{route: [{destination: {host: other, port: {number: 80}}}]}")
 	n = node(t, Compile(build(t, documents+routed)), "sidecar/shop/web-0")
 	assert.Equal(t, "outbound|80||other.shop.svc.cluster.local", ask(t, n, call{address: "1.2.3.4", port: 80, host: "plain"}).cluster, "istiod looks among the services of the port, and the name has none")
+
+	// With a port it leads to what it stands for, if the client sees it.
+	for exportTo, want := range map[string]string{"*": "web", "far": "other"} {
+		named := strings.Replace(serviceDoc("shop", "other", "type: ExternalName, externalName: web.shop.svc.cluster.local, ports: [{name: http, port: 80}]"),
+			"namespace: shop", "namespace: shop, annotations: {networking.istio.io/exportTo: \""+exportTo+"\"}", 1)
+		n = node(t, Compile(build(t, named+routed)), "sidecar/shop/web-0")
+		assert.Equal(t, "outbound|80||"+want+".shop.svc.cluster.local", ask(t, n, call{address: "1.2.3.4", port: 80, host: "plain"}).cluster, exportTo)
+	}
 }
 
 // What no service is known for goes where it wants to, or nowhere.
