@@ -61,7 +61,7 @@ func (b *outboundBuilder) tlsChains(virtualServices []*virtualService, s *servic
 		return out
 	}
 	var names []string
-	if len(cidrs) > 0 || s.address == "" && key.address == "" {
+	if len(cidrs) > 0 || strings.Contains(s.address, "/") || s.address == "" && key.address == "" {
 		names = append(names, s.host)
 		for _, a := range s.aliases {
 			names = append(append(names, a), alternatives(a, b.scope.namespace)...)

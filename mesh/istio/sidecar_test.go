@@ -14,6 +14,7 @@ import (
 // istiod: pilot/pkg/networking/core/listener_test.go
 // TestOutboundListenerForSidecarsWithEgressListeners
 func TestEgressListeners(t *testing.T) {
+	ranged := entryDoc("data", "range", "hosts: [range.example.com], addresses: [10.9.0.0/24], resolution: NONE, ports: [{number: 443, name: tls, protocol: TLS}]")
 	const db, cache, web = "db.data.svc.cluster.local", "cache.data.svc.cluster.local", "web.shop.svc.cluster.local"
 	for name, test := range map[string]struct {
 		sidecar string // its spec
@@ -40,11 +41,15 @@ func TestEgressListeners(t *testing.T) {
 			call{address: "127.0.0.5", port: 5432}, choice{"127.0.0.5_5432", "127.0.0.5_5432", "", "", "outbound|5432||" + db}},
 		"every port on an address": {`egress: [{bind: 127.0.0.5, hosts: ["data/cache.data.svc.cluster.local"]}]`,
 			call{address: "127.0.0.5", port: 9000, host: "whatever"}, choice{"127.0.0.5_9000", "127.0.0.5_9000", cache + ":9000", "default", "outbound|9000||" + cache}},
+		"TLS on an address, for a range of addresses": {`egress: [{bind: 127.0.0.5, port: {number: 443, protocol: TLS, name: tls}, hosts: ["data/range.example.com"]}]`,
+			call{address: "127.0.0.5", port: 443, tls: true, sni: "range.example.com"}, choice{"127.0.0.5_443", "127.0.0.5_443", "", "", "outbound|443||range.example.com"}},
+		"by SNI alone": {`egress: [{bind: 127.0.0.5, port: {number: 443, protocol: TLS, name: tls}, hosts: ["data/range.example.com"]}]`,
+			call{address: "127.0.0.5", port: 443, tls: true, sni: "other.example.com"}, choice{"127.0.0.5_443", "PassthroughFilterChain", "", "", "PassthroughCluster"}},
 		"the proxy's own port": {`egress: [{bind: 0.0.0.0, port: {number: 15090, protocol: TCP, name: tcp}, hosts: ["data/*"]}]`,
 			call{address: "10.0.0.1", port: 15090}, choice{"virtualOutbound", "virtualOutbound-catchall-tcp", "", "", "PassthroughCluster"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := node(t, Compile(build(t, outboundServices+sidecarDoc("shop", "default", test.sidecar))), "sidecar/shop/web-0")
+			n := node(t, Compile(build(t, outboundServices+ranged+sidecarDoc("shop", "default", test.sidecar))), "sidecar/shop/web-0")
 			assert.Equal(t, test.want, ask(t, n, test.call))
 		})
 	}
