@@ -184,6 +184,11 @@ func (cs *clusterSet) addPassthrough(d destination) {
 	policy := r.clusterPolicy(d.port, sub)
 	cluster := plan.Cluster{Name: name, Balancing: balancing(policy.loadBalancer), Source: port.Source}
 	applyPool(&cluster, policy.pool)
+	if passesThrough(policy.loadBalancer) || sub != nil && passesThrough(r.clusterPolicy(d.port, nil).loadBalancer) {
+		cluster.OriginalDestination = true // whoever asks the gateway meant the gateway's own address
+		cs.byName[name] = cluster
+		return
+	}
 	mode := r.endpointMode(d.port, sub)
 	instances := cs.selected(s, port, sub)
 	for i := range instances {

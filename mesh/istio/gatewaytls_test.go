@@ -179,3 +179,15 @@ func TestHTTPSRedirect(t *testing.T) {
 	}
 	assert.Equal(t, map[string]bool{"b.com": true, "c.com": true, "x.a.com": false}, got)
 }
+
+// A rule that leaves the choice of an address to the client does so for what
+// passes through too: the client of a gateway has chosen none but the gateway's.
+func TestAutoPassthroughBalancing(t *testing.T) {
+	servers := "{port: {number: 15443, name: auto, protocol: TLS}, tls: {mode: AUTO_PASSTHROUGH}, hosts: [\"web.shop.svc.cluster.local\"]}"
+	r := Compile(build(t, gatewayDoc("shop", "gw", servers)+ruleDoc("shop", "r", "host: web, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}")))
+	require.Empty(t, refusals(r))
+	c := edge(t, r).Cluster("outbound_.80_._.web.shop.svc.cluster.local")
+	require.NotNil(t, c)
+	assert.True(t, c.OriginalDestination)
+	assert.Empty(t, c.Endpoints)
+}
