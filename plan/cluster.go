@@ -29,10 +29,11 @@ type Cluster struct {
 	// ConnectTimeout bounds the TCP connect; 0 means DefaultConnectTimeout.
 	ConnectTimeout time.Duration `json:"connectTimeout,omitempty"`
 
-	HealthCheck *HealthCheck `json:"healthCheck,omitempty"` // nil: not probed, always taken as healthy
-	ARN         string       `json:"arn,omitempty"`         // of a target group
-	Because     string       `json:"because,omitempty"`
-	Source      Source       `json:"source,omitzero"`
+	Outliers    *OutlierDetection `json:"outliers,omitempty"`    // nil: no endpoint is taken out for its answers
+	HealthCheck *HealthCheck      `json:"healthCheck,omitempty"` // nil: not probed, always taken as healthy
+	ARN         string            `json:"arn,omitempty"`         // of a target group
+	Because     string            `json:"because,omitempty"`
+	Source      Source            `json:"source,omitzero"`
 }
 
 // ClusterLimits are a connection pool's. 0 is no limit, or the imitated
@@ -43,6 +44,21 @@ type ClusterLimits struct {
 	Requests              int           `json:"requests,omitempty"`              // at a time
 	RequestsPerConnection int           `json:"requestsPerConnection,omitempty"` // after which it is closed
 	Idle                  time.Duration `json:"idle,omitempty"`                  // of a pooled connection
+}
+
+// OutlierDetection takes endpoints out of service for a while that fail several
+// times in a row. Of the limits 0 is none. istio.io/api: OutlierDetection
+type OutlierDetection struct {
+	ServerErrors  int `json:"serverErrors,omitempty"`  // 5xx in a row
+	GatewayErrors int `json:"gatewayErrors,omitempty"` // 502, 503 and 504 in a row
+	// SplitLocal counts what never got an answer by itself, against
+	// LocalFailures; else it is as a 503, or of a timeout a 504.
+	SplitLocal         bool          `json:"splitLocal,omitempty"`
+	LocalFailures      int           `json:"localFailures,omitempty"`      // without an answer, in a row
+	Interval           time.Duration `json:"interval"`                     // from one look at who may come back to the next
+	BaseEjection       time.Duration `json:"baseEjection"`                 // times the number of ejections
+	MaxEjectionPercent int           `json:"maxEjectionPercent,omitempty"` // of the endpoints, at a time
+	MinHealthPercent   int           `json:"minHealthPercent,omitempty"`   // with fewer in service all are used
 }
 
 // Endpoint is one place where a cluster is served.

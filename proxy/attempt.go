@@ -25,6 +25,11 @@ func (x *exchange) send(cl *cluster) *response {
 		x.endpoint = e
 		x.chose("endpoint", e.name(), e.why(cl), plan.Source{})
 		res, f := x.attempt(e, attempt, 0)
+		if f != nil {
+			cl.judge(e, 0, f)
+		} else {
+			cl.judge(e, res.status, nil)
+		}
 		if wouldRetry(policy, res, f) && !x.begun.Load() && x.req.body.revoke() {
 			if attempt <= policy.Attempts {
 				x.retries++

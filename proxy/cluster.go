@@ -20,6 +20,7 @@ type cluster struct {
 	endpoints []*endpoint
 	originals *originals // with OriginalDestination alone
 	circuit   *circuit
+	sweeping  time.Time // since when ejections are looked at
 	balancer
 }
 
@@ -34,6 +35,7 @@ type endpoint struct {
 	active  atomic.Int64
 	// connections are those that are open or being opened.
 	connections atomic.Int64
+	outlier     outlier
 	remote      atomic.Pointer[string] // the address last dialled, as the cluster knows it
 
 	mu     sync.Mutex
@@ -54,10 +56,10 @@ func (c *cluster) upstreamLimits() limits {
 }
 
 func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
-	c := &cluster{node: n, plan: p, circuit: &circuit{}}
+	c := &cluster{node: n, plan: p, circuit: &circuit{}, sweeping: time.Now()}
 	known := map[string]*endpoint{}
 	if old != nil && old.clusters[p.Name] != nil {
-		c.circuit = old.clusters[p.Name].circuit
+		c.circuit, c.sweeping = old.clusters[p.Name].circuit, old.clusters[p.Name].sweeping
 		for _, e := range old.clusters[p.Name].endpoints {
 			known[e.key] = e
 		}
@@ -78,7 +80,8 @@ func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
 			Connect           time.Duration
 			Limits            plan.ClusterLimits
 			Probe             *plan.HealthCheck
-		}{ep, p.Protocol, p.ProtocolVersion, p.ConnectTimeout, p.Limits, p.HealthCheck})
+			Outliers          *plan.OutlierDetection
+		}{ep, p.Protocol, p.ProtocolVersion, p.ConnectTimeout, p.Limits, p.HealthCheck, p.Outliers})
 		if err != nil {
 			return nil, err
 		}
@@ -121,6 +124,9 @@ func (c *cluster) pick(original netip.AddrPort, tried []*endpoint) *endpoint {
 		return c.originals.endpoint(original)
 	}
 	from := c.endpoints
+	if c.plan.Outliers != nil {
+		from = c.inService(time.Now())
+	}
 	healthy := slices.DeleteFunc(slices.Clone(from), func(e *endpoint) bool { return e.health != nil && !e.health.usable() })
 	if len(healthy) > 0 {
 		from = healthy
@@ -166,7 +172,11 @@ func (e *endpoint) why(c *cluster) string {
 		return "it is the only one"
 	}
 	if e.health == nil {
-		return fmt.Sprintf("one of %d", len(c.endpoints))
+		text := fmt.Sprintf("one of %d", len(c.endpoints))
+		if out := c.ejections(time.Now()); out > 0 {
+			text += fmt.Sprintf(", of which %d are ejected", out)
+		}
+		return text
 	}
 	usable := 0
 	for _, o := range c.endpoints {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net"
+	"net/http"
 
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
@@ -67,6 +68,7 @@ func (d *downstream) carry(s *tcpSession, to *plan.WeightedCluster) {
 		if u, fail = e.dial(d.ctx, dialling{}, d.end.ID); fail != nil {
 			e.disconnected()
 		}
+		cl.judge(e, http.StatusOK, fail)
 	}
 	if fail != nil {
 		s.flags, s.transport = fail.flag, fail.transport

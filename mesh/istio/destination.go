@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -149,6 +150,7 @@ func (cs *clusterSet) cluster(d destination, s *service, port *world.ServicePort
 	cluster := &plan.Cluster{Name: d.cluster(), Protocol: cs.protocol(port, policy.pool), Source: port.Source}
 	applyPool(cluster, policy.pool)
 	cluster.Balancing = balancing(policy.loadBalancer)
+	cluster.Outliers = outliers(policy.outliers)
 	cluster.OriginalDestination = s.resolution == passthrough && cs.kind == plan.Sidecar || passesThrough(policy.loadBalancer)
 	if sub != nil { // it begins as the cluster of the whole service is
 		cluster.OriginalDestination = cluster.OriginalDestination ||
@@ -223,6 +225,36 @@ func applyPool(cluster *plan.Cluster, pool *networking.ConnectionPoolSettings) {
 	if http.GetIdleTimeout() == nil {
 		cluster.Limits.Idle = tcp.GetIdleTimeout().AsDuration()
 	}
+}
+
+// outliers reads when endpoints are taken out of service: what is not said is
+// Envoy's default, but that gateway errors count only where they are named.
+// istiod: cluster_traffic_policy.go applyOutlierDetection
+func outliers(o *networking.OutlierDetection) *plan.OutlierDetection {
+	if o == nil {
+		return nil
+	}
+	out := &plan.OutlierDetection{
+		ServerErrors: 5, Interval: 10 * time.Second, BaseEjection: 30 * time.Second, MaxEjectionPercent: 10,
+		GatewayErrors: int(o.GetConsecutiveGatewayErrors().GetValue()), SplitLocal: o.GetSplitExternalLocalOriginErrors(),
+		MinHealthPercent: int(max(0, o.GetMinHealthPercent())),
+	}
+	if o.GetConsecutive_5XxErrors() != nil {
+		out.ServerErrors = int(o.GetConsecutive_5XxErrors().GetValue())
+	}
+	if out.SplitLocal {
+		out.LocalFailures = cmp.Or(int(o.GetConsecutiveLocalOriginFailures().GetValue()), 5)
+	}
+	if o.GetInterval() != nil {
+		out.Interval = o.GetInterval().AsDuration()
+	}
+	if o.GetBaseEjectionTime() != nil {
+		out.BaseEjection = o.GetBaseEjectionTime().AsDuration()
+	}
+	if o.GetMaxEjectionPercent() > 0 {
+		out.MaxEjectionPercent = int(o.GetMaxEjectionPercent())
+	}
+	return out
 }
 
 // balancing is a simple policy's name; empty is istiod's default, LEAST_REQUEST.

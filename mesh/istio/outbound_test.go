@@ -2,11 +2,15 @@ package istio
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	networking "istio.io/api/networking/v1alpha3"
 
 	"hoplab.dev/plan"
 )
@@ -345,4 +349,44 @@ func TestResultIsPlainData(t *testing.T) {
 	var decoded []plan.Node
 	require.NoError(t, json.Unmarshal(first, &decoded))
 	assert.Equal(t, compile(t, documents).Nodes, decoded)
+}
+
+func TestOutlierDetection(t *testing.T) {
+	const defaults = "5 5xx, 0 gateway, split false 0, 10s, 30s, 10%, 0%"
+	for spec, want := range map[string]string{
+		`{}`: defaults,
+		`{"consecutive5xxErrors": 0, "consecutiveGatewayErrors": 3}`:                    "0 5xx, 3 gateway, split false 0, 10s, 30s, 10%, 0%",
+		`{"interval": "1s", "baseEjectionTime": "180s", "maxEjectionPercent": 100}`:     "5 5xx, 0 gateway, split false 0, 1s, 3m0s, 100%, 0%",
+		`{"splitExternalLocalOriginErrors": true, "minHealthPercent": 40}`:              "5 5xx, 0 gateway, split true 5, 10s, 30s, 10%, 40%",
+		`{"splitExternalLocalOriginErrors": true, "consecutiveLocalOriginFailures": 2}`: "5 5xx, 0 gateway, split true 2, 10s, 30s, 10%, 0%",
+		`{"minHealthPercent": -1}`: defaults,
+	} {
+		var o networking.OutlierDetection
+		require.NoError(t, protojson.Unmarshal([]byte(spec), &o), spec)
+		p := outliers(&o)
+		assert.Equal(t, want, fmt.Sprintf("%d 5xx, %d gateway, split %v %d, %v, %v, %d%%, %d%%",
+			p.ServerErrors, p.GatewayErrors, p.SplitLocal, p.LocalFailures, p.Interval, p.BaseEjection, p.MaxEjectionPercent, p.MinHealthPercent), spec)
+	}
+	assert.Nil(t, outliers(nil))
+}
+
+// TestOutlierDetectionByPort: what is said of a port or a subset stands for itself.
+func TestOutlierDetectionByPort(t *testing.T) {
+	errors := func(n int) *networking.OutlierDetection {
+		return &networking.OutlierDetection{Consecutive_5XxErrors: wrapperspb.UInt32(uint32(n))}
+	}
+	r := &rule{policy: policyAt{TrafficPolicy: &networking.TrafficPolicy{
+		OutlierDetection: errors(1),
+		PortLevelSettings: []*networking.TrafficPolicy_PortTrafficPolicy{
+			{Port: &networking.PortSelector{Number: 80}, OutlierDetection: errors(2)},
+			{Port: &networking.PortSelector{Number: 81}},
+		},
+	}}}
+	sub := &subset{policy: policyAt{TrafficPolicy: &networking.TrafficPolicy{OutlierDetection: errors(3)}}}
+	quiet := &subset{policy: policyAt{TrafficPolicy: &networking.TrafficPolicy{}}}
+	assert.Equal(t, errors(2), r.clusterPolicy(80, nil).outliers)
+	assert.Nil(t, r.clusterPolicy(81, nil).outliers)
+	assert.Equal(t, errors(1), r.clusterPolicy(82, nil).outliers)
+	assert.Equal(t, errors(3), r.clusterPolicy(82, sub).outliers)
+	assert.Equal(t, errors(1), r.clusterPolicy(82, quiet).outliers)
 }

@@ -41,9 +41,9 @@ var supported = map[protoreflect.FullName][]string{
 	"istio.networking.v1alpha3.HTTPRouteDestination": {"destination", "weight", "headers"},
 	"istio.networking.v1alpha3.Destination":          {"host", "subset", "port"},
 	"istio.networking.v1alpha3.DestinationRule":      {"host", "trafficPolicy", "subsets", "exportTo", "workloadSelector"},
-	"istio.networking.v1alpha3.TrafficPolicy":        {"loadBalancer", "connectionPool", "tls", "portLevelSettings"},
+	"istio.networking.v1alpha3.TrafficPolicy":        {"loadBalancer", "connectionPool", "outlierDetection", "tls", "portLevelSettings"},
 	"istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy": {
-		"port", "loadBalancer", "connectionPool", "tls",
+		"port", "loadBalancer", "connectionPool", "outlierDetection", "tls",
 	},
 	"istio.networking.v1alpha3.Subset":               {"name", "labels", "trafficPolicy"},
 	"istio.networking.v1alpha3.LoadBalancerSettings": {"simple"},
@@ -52,6 +52,10 @@ var supported = map[protoreflect.FullName][]string{
 	},
 	"istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings": {
 		"http1MaxPendingRequests", "http2MaxRequests", "maxRequestsPerConnection", "idleTimeout", "h2UpgradePolicy", "useClientProtocol",
+	},
+	"istio.networking.v1alpha3.OutlierDetection": {
+		"consecutiveErrors", "splitExternalLocalOriginErrors", "consecutiveLocalOriginFailures", "consecutiveGatewayErrors",
+		"consecutive5xxErrors", "interval", "baseEjectionTime", "maxEjectionPercent", "minHealthPercent",
 	},
 	"istio.networking.v1alpha3.ClientTLSSettings": {
 		"mode", "clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames", "sni", "insecureSkipVerify",

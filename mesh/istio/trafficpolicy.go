@@ -20,6 +20,7 @@ type clusterPolicy struct {
 	pool         *networking.ConnectionPoolSettings
 	poolAt       place
 	loadBalancer *networking.LoadBalancerSettings
+	outliers     *networking.OutlierDetection
 }
 
 // forPort is what a policy says of a port: of several entries for it the first,
@@ -32,14 +33,14 @@ func (p policyAt) forPort(port int) (out clusterPolicy, own bool) {
 			return clusterPolicy{
 				tls: entry.GetTls(), tlsAt: place{p.at.object, at + ".tls"},
 				pool: entry.GetConnectionPool(), poolAt: place{p.at.object, at + ".connectionPool"},
-				loadBalancer: entry.GetLoadBalancer(),
+				loadBalancer: entry.GetLoadBalancer(), outliers: entry.GetOutlierDetection(),
 			}, true
 		}
 	}
 	return clusterPolicy{
 		tls: p.GetTls(), tlsAt: place{p.at.object, p.at.path + ".tls"},
 		pool: p.GetConnectionPool(), poolAt: place{p.at.object, p.at.path + ".connectionPool"},
-		loadBalancer: p.GetLoadBalancer(),
+		loadBalancer: p.GetLoadBalancer(), outliers: p.GetOutlierDetection(),
 	}, false
 }
 
@@ -64,6 +65,9 @@ func (r *rule) clusterPolicy(port int, subset *subset) clusterPolicy {
 	}
 	if own.loadBalancer != nil || hasPort {
 		out.loadBalancer = own.loadBalancer
+	}
+	if own.outliers != nil || hasPort {
+		out.outliers = own.outliers
 	}
 	return out
 }
