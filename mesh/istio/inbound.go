@@ -69,12 +69,16 @@ func (c *compiler) inboundPorts(pod *world.Pod) []inboundPort {
 // istiod: pilot/pkg/model/context.go SetServiceTargets
 func (c *compiler) servicePortsOf(pod *world.Pod) []inboundPort {
 	services := c.w.ServicesOf(pod)
-	var out []inboundPort
+	var targets []*service
 	for _, s := range c.registry {
 		byEntry := s.entry != nil && s.namespace == pod.Namespace && s.entry.Spec.GetWorkloadSelector() != nil && selects(s.selector(), pod)
-		if !byEntry && !slices.Contains(services, s.kube) {
-			continue
+		if byEntry || slices.Contains(services, s.kube) {
+			targets = append(targets, s)
 		}
+	}
+	slices.SortStableFunc(targets, func(a, b *service) int { return compareServices(a, b, func(s *service) string { return s.host }) })
+	var out []inboundPort
+	for _, s := range targets {
 		for i := range s.ports {
 			sp := &s.ports[i]
 			port := sp.TargetPort

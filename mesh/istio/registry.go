@@ -168,7 +168,7 @@ func (c *compiler) register() {
 		e := &c.serviceEntries[i]
 		c.registry = append(c.registry, entryServices(e, c.w.Age(e.Object))...)
 	}
-	slices.SortStableFunc(c.registry, compareServices)
+	slices.SortStableFunc(c.registry, func(a, b *service) int { return compareServices(a, b, (*service).name) })
 	c.aliases()
 	for _, s := range c.registry {
 		known := c.services[s.host]
@@ -179,20 +179,22 @@ func (c *compiler) register() {
 }
 
 // compareServices puts the oldest first; of the same age, as those of one
-// ServiceEntry are, by name, which of a ServiceEntry is the host.
+// ServiceEntry are, by name, then by namespace.
 // istiod: pilot/pkg/model/push_context.go SortServicesByCreationTime
-func compareServices(a, b *service) int {
-	name := func(s *service) string {
-		if s.kube != nil {
-			return s.kube.Name
-		}
-		return s.host
-	}
+func compareServices(a, b *service, name func(*service) string) int {
 	born := a.object.Meta.CreationTimestamp
 	if a.object == b.object || !born.IsZero() && born.Equal(&b.object.Meta.CreationTimestamp) {
 		return cmp.Or(strings.Compare(name(a), name(b)), strings.Compare(a.namespace, b.namespace))
 	}
 	return cmp.Compare(a.age, b.age)
+}
+
+// name is the Service's own, and of a ServiceEntry the host.
+func (s *service) name() string {
+	if s.kube != nil {
+		return s.kube.Name
+	}
+	return s.host
 }
 
 // aliases tells the services that ExternalNames lead to, across several of

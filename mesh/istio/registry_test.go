@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,6 +20,15 @@ func TestServicesOfOneAge(t *testing.T) {
 	}
 	assert.Equal(t, "outbound|9000||z.test", cluster(entry("shop", "a", "z.test", "")+entry("shop", "z", "a.test", "")), "the oldest wins")
 	assert.Equal(t, "outbound|9000||a.test", cluster(entry("shop", "a", "z.test", second)+entry("shop", "z", "a.test", second)))
+}
+
+// To a pod the services of one age are in order of their hosts.
+func TestTargetsOfOneAge(t *testing.T) {
+	const second = ", creationTimestamp: 2026-01-01T00:00:00Z"
+	documents := strings.Replace(plainService("{name: tcp, port: 80, targetPort: 9090}"), "namespace: shop", "namespace: shop"+second, 1) +
+		strings.Replace(entryDoc("shop", "e", "hosts: [a.test], resolution: STATIC, workloadSelector: {labels: {app: plain}}, ports: [{number: 9090, name: http, protocol: HTTP}]"), "namespace: shop", "namespace: shop"+second, 1)
+	n := node(t, Compile(build(t, documents)), "sidecar/shop/plain-0")
+	assert.Equal(t, "HTTP", outcome(choose(n.Listeners[0].FilterChains, 9090, plainTCP)), "a.test is before plain.shop.svc.cluster.local")
 }
 
 // A port of UDP is none to what goes over TCP, also where one of TCP has the
