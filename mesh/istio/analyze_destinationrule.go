@@ -2,6 +2,7 @@ package istio
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -29,7 +30,27 @@ func (c *compiler) analyzeDestinationRule(d world.Typed[*networking.DestinationR
 		c.analyzeSubset(d, s, fmt.Sprintf("spec.subsets[%d]", i), services)
 	}
 	for _, site := range tlsSites(d.Spec) {
+		c.analyzeFiles(d, site)
 		c.analyzeClientTLS(d, site, services)
+	}
+}
+
+// analyzeFiles reports the files that no proxy's container has.
+func (c *compiler) analyzeFiles(d world.Typed[*networking.DestinationRule], t tlsSite) {
+	if !t.originates() || t.GetCredentialName() != "" {
+		return
+	}
+	for _, f := range []struct{ name, file string }{
+		{"clientCertificate", t.GetClientCertificate()}, {"privateKey", t.GetPrivateKey()}, {"caCertificates", t.GetCaCertificates()},
+	} {
+		if _, mounted := mounts[path.Dir(f.file)]; f.file == "" || mounted || f.name == "caCertificates" && isSystemTrust(f.file) {
+			continue
+		}
+		c.report(d.Object, t.path+"."+f.name, plan.Diagnostic{
+			Code: CodeNoFile, Severity: plan.Error,
+			Message: fmt.Sprintf("no proxy's container has the file %s: what needs it gets 503, Secret is not supplied by SDS", f.file),
+			Hint:    "put it into a Secret beside the proxy's pod and name it: credentialName: NAME; for sidecars with a workloadSelector",
+		})
 	}
 }
 

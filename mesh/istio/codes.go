@@ -37,7 +37,7 @@ const (
 	CodeBadCredential      = "HOP3035" // IST0161: what the Secret holds cannot be used
 	CodeCredentialDates    = "HOP3036" // IST0161: a certificate that is expired, or not valid yet
 	CodeNoClientCA         = "HOP3037" // a Secret without the CA that client certificates are checked against
-	CodeNoFile             = "HOP3038" // a file that the gateway's pod does not have
+	CodeNoFile             = "HOP3038" // a file that the proxy's container does not have
 	CodeSANWithoutCA       = "HOP3039" // subjectAltNames with mode SIMPLE
 	CodeDuplicateSNI       = "HOP3040" // two tls matches with one name
 	CodeDefaultMode        = "HOP3041" // a tls.mode that is left out
@@ -101,7 +101,7 @@ var Codes = map[string]Code{
 	CodeBadCredential:      {"What the Secret holds cannot be used", "The certificate or the key is no PEM, or they do not belong together. istiod hands it on, Envoy refuses it, and connections that this server's filter chain takes are closed without a byte. istioctl analyze says IST0161."},
 	CodeCredentialDates:    {"A certificate outside of its dates", "istiod delivers an expired certificate, and one that is not valid yet, and Envoy serves it. Whoever verifies it refuses the connection; an ALB verifies nothing and goes on. istioctl analyze says IST0161."},
 	CodeNoClientCA:         {"No CA for the certificates of clients", "With mode MUTUAL and OPTIONAL_MUTUAL istiod takes the CA from the Secret NAME-cacert, under `cacert` or else `ca.crt`, and only where there is no such Secret from NAME itself. Without it the filter chain is not ready and its connections are closed without a byte."},
-	CodeNoFile:             {"A file that the gateway's pod does not have", "hoplab's gateway pods have the files of the Secrets istio-ingressgateway-certs and istio-ingressgateway-ca-certs, as those of istioctl have, and no others. Without the file the filter chain is not ready and its connections are closed without a byte."},
+	CodeNoFile:             {"A file that the proxy's container does not have", "hoplab's gateway pods have the files of the Secrets istio-ingressgateway-certs and istio-ingressgateway-ca-certs, as those of istioctl have, and no others; sidecars have none. Without the file of a Gateway the filter chain is not ready and its connections are closed without a byte; without that of a DestinationRule requests get 503, `Secret is not supplied by SDS`."},
 	CodeSANWithoutCA:       {"subjectAltNames, and no CA to check them with", "With mode SIMPLE no client is asked for a certificate. istiod hands the names on all the same, and Envoy refuses the whole listener (`SAN-based verification of peer certificates without trusted CA is insecure and not allowed`): the port keeps its last good configuration; after a start there is none."},
 	CodeDuplicateSNI:       {"Two tls matches with one name", "A gateway chooses by SNI alone. Of two matches with a name in common the later one is left out as a whole."},
 	CodeDefaultMode:        {"tls.mode is left out", "The first value of the enum is PASSTHROUGH: the gateway terminates nothing, ignores the certificate of credentialName, and looks for `tls` rules with sniHosts. SIMPLE must be written."},

@@ -149,13 +149,22 @@ var mounts = map[string]string{
 	"/etc/istio/ingressgateway-ca-certs": "istio-ingressgateway-ca-certs",
 }
 
+// mountedSecret is the Secret that a gateway's pod sees as a file; "" where there
+// is no such file.
+func (c *compiler) mountedSecret(pod *world.Pod, file string) string {
+	if name, ok := mounts[path.Dir(file)]; ok {
+		if secret := c.w.Secret(pod.Namespace, name); secret != nil && slices.Contains(secret.Keys, path.Base(file)) {
+			return name
+		}
+	}
+	return ""
+}
+
 // mounted names what a file of a gateway's pod holds. Those of its two mounted
 // Secrets are there; of any other nothing stands behind the name.
 func (c *compiler) mounted(pod *world.Pod, s *server, file, at string, material func(namespace, name string) string) string {
-	if name, ok := mounts[path.Dir(file)]; ok {
-		if secret := c.w.Secret(pod.Namespace, name); secret != nil && slices.Contains(secret.Keys, path.Base(file)) {
-			return material(pod.Namespace, name)
-		}
+	if name := c.mountedSecret(pod, file); name != "" {
+		return material(pod.Namespace, name)
 	}
 	c.reportCredential(s, at, plan.Diagnostic{
 		Code: CodeNoFile, Message: fmt.Sprintf("the gateway's pod has no file %s", file),

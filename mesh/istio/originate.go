@@ -28,6 +28,9 @@ func (cs *clusterSet) originate(s *service, r *rule, policy clusterPolicy, proto
 	}
 	if tls.GetMode() == networking.ClientTLSSettings_MUTUAL {
 		out.Certificate = plan.SecretCertificate(cs.client.Namespace, secretName(tls.GetCredentialName()))
+		if tls.GetCredentialName() == "" {
+			out.Certificate = cs.file(tls.GetClientCertificate(), plan.SecretCertificate)
+		}
 	}
 	if tls.GetInsecureSkipVerify().GetValue() {
 		out.SubjectAltNames, out.Why = nil, "insecureSkipVerify"
@@ -37,11 +40,27 @@ func (cs *clusterSet) originate(s *service, r *rule, policy clusterPolicy, proto
 	if s.entry != nil && len(out.SubjectAltNames) == 0 {
 		out.SubjectAltNames = cs.c.identities(s)
 	}
-	out.Trust = plan.ACMTrust
-	if tls.GetCredentialName() != "" {
+	switch {
+	case tls.GetCredentialName() != "":
 		out.Trust = plan.SecretTrust(cs.client.Namespace, cs.c.caSecret(cs.client.Namespace, secretName(tls.GetCredentialName())))
+	case isSystemTrust(tls.GetCaCertificates()):
+		out.Trust = plan.ACMTrust
+	default:
+		out.Trust = cs.file(tls.GetCaCertificates(), plan.SecretTrust)
 	}
 	return out
+}
+
+// file names what a file of the client's container holds: a gateway's has those
+// of its mounted Secrets, a sidecar's none. Nothing stands behind any other.
+func (cs *clusterSet) file(file string, material func(namespace, name string) string) string {
+	name := "file:" + file
+	if cs.kind == plan.Gateway {
+		if secret := cs.c.mountedSecret(cs.client, file); secret != "" {
+			name = secret
+		}
+	}
+	return material(cs.client.Namespace, name)
 }
 
 // isSystemTrust knows the operating system's trust store by the file's name. It

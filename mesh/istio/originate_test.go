@@ -50,15 +50,8 @@ func TestRefusedClientTLS(t *testing.T) {
 		"mode: SIMPLE, caCertificates: system": nil,
 		"mode: SIMPLE, caCertificates: /etc/ssl/certs/ca-certificates.crt": nil,
 		"mode: SIMPLE, credentialName: kubernetes://s":                     nil,
-		"mode: SIMPLE, caCertificates: /etc/ca.pem": {
-			`spec.trafficPolicy.tls.caCertificates: caCertificates of a file, "/etc/ca.pem", is not supported yet`,
-		},
 		"mode: SIMPLE, credentialName: configmap://shop/ca": {
 			"spec.trafficPolicy.tls.credentialName: a credentialName with configmap:// is not supported yet",
-		},
-		"mode: MUTUAL, clientCertificate: /a, privateKey: /b": {
-			`spec.trafficPolicy.tls.clientCertificate: clientCertificate of a file, "/a", is not supported yet`,
-			`spec.trafficPolicy.tls.privateKey: privateKey of a file, "/b", is not supported yet`,
 		},
 	} {
 		t.Run(settings, func(t *testing.T) {
@@ -66,4 +59,32 @@ func TestRefusedClientTLS(t *testing.T) {
 			assert.ElementsMatch(t, want, refusals(r))
 		})
 	}
+}
+
+// A gateway has the files of two Secrets, a sidecar none.
+func TestClientFiles(t *testing.T) {
+	const host = "plain.shop.svc.cluster.local"
+	world := func(folder string) string {
+		return simple + ruleDoc("shop", "r", "host: plain, trafficPolicy: {tls: {mode: MUTUAL, clientCertificate: "+folder+"/tls.crt, privateKey: "+folder+"/tls.key, caCertificates: "+folder+"/ca.crt}}") +
+			gatewayDoc("shop", "gw", httpServer("http", 80, "a.com")) + virtualServiceDoc("v", "[a.com]", "[gw]", "{route: [{destination: {host: plain}}]}") +
+			"---\napiVersion: v1\nkind: Secret\nmetadata: {name: istio-ingressgateway-certs, namespace: istio-system}\nstringData: {tls.crt: x, tls.key: x, ca.crt: x}\n"
+	}
+	mounted := Compile(build(t, world("/etc/istio/ingressgateway-certs")))
+	tls := edge(t, mounted).Cluster("outbound|80||" + host).Endpoints[0].TLS
+	assert.Equal(t, plan.SecretCertificate("istio-system", "istio-ingressgateway-certs"), tls.Certificate)
+	assert.Equal(t, plan.SecretTrust("istio-system", "istio-ingressgateway-certs"), tls.Trust)
+	tls = node(t, mounted, "sidecar/shop/web-0").Cluster("outbound|80||" + host).Endpoints[0].TLS
+	assert.Equal(t, plan.SecretTrust("shop", "file:/etc/istio/ingressgateway-certs/ca.crt"), tls.Trust)
+
+	nowhere := Compile(build(t, world("/etc/certs")))
+	tls = edge(t, nowhere).Cluster("outbound|80||" + host).Endpoints[0].TLS
+	assert.Equal(t, plan.SecretCertificate("istio-system", "file:/etc/certs/tls.crt"), tls.Certificate)
+	var files []string
+	for _, d := range nowhere.Diagnostics {
+		if d.Code == CodeNoFile {
+			files = append(files, d.Field)
+		}
+	}
+	const at = "spec.trafficPolicy.tls."
+	assert.Equal(t, []string{at + "clientCertificate", at + "privateKey", at + "caCertificates"}, files)
 }
