@@ -48,14 +48,19 @@ type ClientResponse struct {
 	Truncated bool // there was more body than maxBody
 }
 
+// leadingTo is a plan in force with the request's destination as its one cluster.
+func (c *Client) leadingTo(r ClientRequest) (*state, error) {
+	return newState(c.node, plan.Node{Name: c.node.name, Kind: plan.Client, Clusters: []plan.Cluster{{
+		Name: r.Host, Endpoints: []plan.Endpoint{{Node: r.Peer, Address: r.To, TLS: r.TLS}},
+	}}}, nil)
+}
+
 // Do sends a request and reads the response. Root is the ID of the request's
 // end, or of the connection's where no request could be sent. An error says
 // why no response came.
 func (c *Client) Do(ctx context.Context, r ClientRequest, maxBody int64) (res *ClientResponse, root string, err error) {
 	n := c.node
-	st, err := newState(n, plan.Node{Name: n.name, Kind: plan.Client, Clusters: []plan.Cluster{{
-		Name: r.Host, Endpoints: []plan.Endpoint{{Node: r.Peer, Address: r.To, TLS: r.TLS}},
-	}}}, nil)
+	st, err := c.leadingTo(r)
 	if err != nil {
 		return nil, "", err
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"hoplab.dev/passport"
-	"hoplab.dev/plan"
 )
 
 // How long a client of a protocol that it does not know waits for more bytes.
@@ -23,9 +22,7 @@ const (
 // Root is as Do has it. An error says how the connection broke.
 func (c *Client) Talk(ctx context.Context, r ClientRequest, maxBytes int64) (received []byte, root string, err error) {
 	n := c.node
-	st, err := newState(n, plan.Node{Name: n.name, Kind: plan.Client, Clusters: []plan.Cluster{{
-		Name: r.Host, Endpoints: []plan.Endpoint{{Node: r.Peer, Address: r.To, TLS: r.TLS}},
-	}}}, nil)
+	st, err := c.leadingTo(r)
 	if err != nil {
 		return nil, "", err
 	}

@@ -126,10 +126,14 @@ func (g *gatewayVirtualHosts) collapse() []plan.VirtualHost {
 // everybody's; oldest first.
 // istiod: pilot/pkg/model/push_context.go VirtualServicesForGateway
 func (c *compiler) virtualServicesOf(namespace string, gateway *manifest.Object) []*virtualService {
+	return c.visibleVirtualServices(namespace, func(v *virtualService) bool { return v.bindsTo(gateway) })
+}
+
+func (c *compiler) visibleVirtualServices(namespace string, wanted func(*virtualService) bool) []*virtualService {
 	var private, named, all []*virtualService
 	for _, v := range c.virtualServices {
 		exportTo := v.Spec.GetExportTo()
-		if !v.bindsTo(gateway) || !exported(exportTo, v.Namespace, namespace) {
+		if !exported(exportTo, v.Namespace, namespace) || !wanted(v) {
 			continue
 		}
 		switch {

@@ -326,22 +326,7 @@ func oneNamespace(services []*service, own string) []*service {
 // to it by name, then everybody's; oldest first.
 // istiod: pilot/pkg/model/virtualservice.go SelectVirtualServices
 func (c *compiler) importedVirtualServices(namespace string, hosts map[string]importedHosts) []*virtualService {
-	var private, named, all []*virtualService
-	for _, v := range c.virtualServices {
-		exportTo := v.Spec.GetExportTo()
-		if !v.bindsMesh() || !exported(exportTo, v.Namespace, namespace) || !v.imported(hosts) {
-			continue
-		}
-		switch {
-		case public(exportTo):
-			all = append(all, v)
-		case v.Namespace == namespace:
-			private = append(private, v)
-		default:
-			named = append(named, v)
-		}
-	}
-	return slices.Concat(private, named, all)
+	return c.visibleVirtualServices(namespace, func(v *virtualService) bool { return v.bindsMesh() && v.imported(hosts) })
 }
 
 func (v *virtualService) imported(hosts map[string]importedHosts) bool {
