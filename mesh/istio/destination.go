@@ -206,7 +206,8 @@ func (cs *clusterSet) protocol(port *world.ServicePort, pool *networking.Connect
 		return "h2"
 	case port.Protocol == world.Detected && cs.kind == plan.Sidecar:
 		return "downstream"
-	case http.GetH2UpgradePolicy() == networking.ConnectionPoolSettings_HTTPSettings_UPGRADE:
+	case http.GetH2UpgradePolicy() == networking.ConnectionPoolSettings_HTTPSettings_UPGRADE,
+		cs.c.w.Mesh.H2Upgrade && port.Protocol.IsHTTP() && http.GetH2UpgradePolicy() == networking.ConnectionPoolSettings_HTTPSettings_DEFAULT:
 		return "h2"
 	}
 	return "http/1.1"

@@ -17,8 +17,11 @@ func (c *compiler) gateway(pod *world.Pod) (plan.Node, []plan.Host) {
 	node := plan.Node{
 		Name: pod.GatewayName(), Kind: plan.Gateway, Pod: pod.FullName(), Personality: plan.EnvoyGateway,
 		Identity: pod.SPIFFE(c.w.Mesh.TrustDomain),
-		Envoy:    &plan.EnvoyOptions{NumTrustedProxies: c.w.Mesh.NumTrustedProxies},
-		Source:   pod.Source,
+		Envoy: &plan.EnvoyOptions{
+			NumTrustedProxies: c.w.Mesh.NumTrustedProxies, ForwardClientCert: c.w.Mesh.ForwardClientCert,
+			ProxyProtocol: c.w.Mesh.ProxyProtocol, PathNormalization: c.w.Mesh.PathNormalization,
+		},
+		Source: pod.Source,
 	}
 	status, health := statusListener()
 	b := &gatewayBuilder{compiler: c, pod: pod, clusters: c.newClusters(plan.Gateway, pod, c.gatewayScope(pod.Namespace))}

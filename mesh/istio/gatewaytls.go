@@ -7,6 +7,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"hoplab.dev/mesh/istio/validation"
+	"hoplab.dev/mesh/manifest"
 	"hoplab.dev/mesh/world"
 	"hoplab.dev/plan"
 )
@@ -36,7 +37,7 @@ func (b *gatewayBuilder) serverTLS(s *server) *plan.ServerTLS {
 		out.ClientAuth, out.SubjectAltNames = plan.RequireClientCertificate, tls.GetSubjectAltNames()
 		return out
 	}
-	out.TLSParameters = parameters(tls)
+	out.TLSParameters = parameters(tls, b.w.Mesh.TLSDefaults)
 	out.Certificates = b.certificates(b.pod, s)
 	switch tls.GetMode() {
 	case networking.ServerTLSSettings_MUTUAL:
@@ -64,10 +65,17 @@ var versions = map[networking.ServerTLSSettings_TLSProtocol]string{
 	networking.ServerTLSSettings_TLSV1_3: "TLS 1.3",
 }
 
-// parameters are a server's own; suites that istiod does not know are left
-// out. istiod: pkg/config/security/security.go FilterCipherSuites
-func parameters(tls *networking.ServerTLSSettings) plan.TLSParameters {
+// parameters are a server's own, else the mesh's; suites that istiod does not
+// know are left out. istiod: pkg/config/security/security.go
+// FilterCipherSuites; listener.go applyDownstreamTLSDefaults
+func parameters(tls *networking.ServerTLSSettings, mesh manifest.OperatorTLS) plan.TLSParameters {
 	p := plan.TLSParameters{MinVersion: versions[tls.GetMinProtocolVersion()], MaxVersion: versions[tls.GetMaxProtocolVersion()]}
+	if p.MinVersion == "" {
+		p.MinVersion = meshVersions[mesh.MinProtocolVersion]
+	}
+	if len(tls.GetCipherSuites()) == 0 {
+		p.Suites = mesh.CipherSuites
+	}
 	for _, suite := range tls.GetCipherSuites() {
 		if slices.Contains(validation.CipherSuites, suite) && !slices.Contains(p.Suites, suite) {
 			p.Suites = append(p.Suites, suite)
@@ -75,6 +83,10 @@ func parameters(tls *networking.ServerTLSSettings) plan.TLSParameters {
 	}
 	return p
 }
+
+// meshVersions are the lowest TLS versions that a mesh may set.
+// istiod: pilot/pkg/security/authn/utils/utils.go GetMinTLSVersion
+var meshVersions = map[string]string{"TLSV1_2": "TLS 1.2", "TLSV1_3": "TLS 1.3"}
 
 // credentialNames are the Secrets that a server names.
 func credentialNames(s *server) []string {

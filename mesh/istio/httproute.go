@@ -84,7 +84,7 @@ func (c *compiler) httpRoute(rule *httpRule, in routeContext) plan.Route {
 // istiod: applyHTTPRouteDestination, processDestination, processWeightedDestination
 func (c *compiler) applyDestinations(out *plan.Route, rule *httpRule, in routeContext, authority string) {
 	out.Timeout = rule.GetTimeout().AsDuration()
-	out.Retry = retry(rule.GetRetries())
+	out.Retry = c.retry(rule.GetRetries())
 	out.Rewrite = rewrite(rule.GetRewrite(), authority)
 	sum := 0
 	for _, r := range rule.GetRoute() {
@@ -167,10 +167,14 @@ func defaultRetry() *plan.Retry {
 	}
 }
 
-// retry is what a rule says of retries, else the default; nil: none. Localities
-// make no difference where there are none. istiod: retry.go ConvertPolicy
-func retry(r *networking.HTTPRetry) *plan.Retry {
+// retry is what a rule says of retries, else the mesh, else the default; nil:
+// none. Localities make no difference where there are none.
+// istiod: retry.go ConvertPolicy
+func (c *compiler) retry(r *networking.HTTPRetry) *plan.Retry {
 	out := defaultRetry()
+	if r == nil {
+		r = c.w.Mesh.Retry
+	}
 	switch {
 	case r == nil:
 		return out

@@ -243,6 +243,12 @@ func (c *compiler) inboundTLS(http bool) *plan.ServerTLS {
 		TLSParameters: plan.TLSParameters{MinVersion: "TLS 1.2", MaxVersion: "TLS 1.3", Suites: inboundSuites},
 		ALPN:          []string{"h2", "http/1.1"},
 	}
+	if c.w.Mesh.MTLS.MinProtocolVersion == "TLSV1_3" {
+		tls.MinVersion = "TLS 1.3"
+	}
+	if len(c.w.Mesh.MTLS.CipherSuites) > 0 {
+		tls.Suites = c.w.Mesh.MTLS.CipherSuites
+	}
 	if !http {
 		tls.ALPN = []string{"istio-peer-exchange", "h2", "http/1.1"}
 	}
@@ -258,11 +264,11 @@ func inboundRoutes(in inboundPort) plan.RouteConfig {
 	if in.servicePort != nil {
 		servicePort, source = in.servicePort.Port, in.servicePort.Source
 	}
-	route := defaultRoute(plan.WeightedCluster{Cluster: in.cluster, Weight: 1, Because: fmt.Sprintf("port %d of the pod", in.port), Source: source})
-	route.Retry = &plan.Retry{Attempts: 2, On: []string{"reset-before-request"}}
+	again := &plan.Retry{Attempts: 2, On: []string{"reset-before-request"}}
 	if in.protocol == world.GRPC {
-		route.Retry = nil
+		again = nil
 	}
+	route := defaultRoute(plan.WeightedCluster{Cluster: in.cluster, Weight: 1, Because: fmt.Sprintf("port %d of the pod", in.port), Source: source}, again)
 	return plan.RouteConfig{
 		Name: in.cluster,
 		VirtualHosts: []plan.VirtualHost{{
@@ -272,10 +278,10 @@ func inboundRoutes(in inboundPort) plan.RouteConfig {
 }
 
 // defaultRoute takes everything to one cluster. istiod: buildDefaultHTTPRoute
-func defaultRoute(to plan.WeightedCluster) plan.Route {
+func defaultRoute(to plan.WeightedCluster, retry *plan.Retry) plan.Route {
 	return plan.Route{
 		Name: "default", Match: plan.RouteMatch{Prefix: "/"}, Because: `prefix "/"`, Source: to.Source,
-		Forward: []plan.WeightedCluster{to}, Retry: defaultRetry(),
+		Forward: []plan.WeightedCluster{to}, Retry: retry,
 	}
 }
 

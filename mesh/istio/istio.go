@@ -64,6 +64,11 @@ func Compile(w *world.World) Result {
 			r.Nodes = append(r.Nodes, node)
 		}
 	}
+	for _, n := range r.Nodes {
+		for i := range n.Clusters { // istiod: cluster_builder.go buildCluster, defaultTrafficPolicy
+			n.Clusters[i].ConnectTimeout = cmp.Or(n.Clusters[i].ConnectTimeout, c.w.Mesh.ConnectTimeout)
+		}
+	}
 	r.Hosts = oneNodePerHost(r.Hosts)
 	r.Diagnostics = plan.SortDiagnostics(c.diagnostics)
 	return r

@@ -23,6 +23,7 @@ func (cs *clusterSet) originate(s *service, r *rule, policy clusterPolicy, proto
 		ServerName: tls.GetSni(), ServerNameFromHost: tls.GetSni() == "",
 		SubjectAltNames: tls.GetSubjectAltNames(), TLSParameters: clientParameters,
 	}
+	out.Suites = cs.c.w.Mesh.TLSDefaults.CipherSuites // istiod: applyTLSDefaults
 	if protocol == "h2" {
 		out.ALPN = []string{"h2"}
 	}

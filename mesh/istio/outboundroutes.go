@@ -147,7 +147,7 @@ func (b *outboundBuilder) virtualHosts(port int) []plan.VirtualHost {
 			Cluster: destination{host: s.host, port: port}.cluster(), Weight: 1,
 			Because: fmt.Sprintf("%s port %d", s, port), Source: s.ports[0].Source,
 		}
-		v.addService(s, []plan.Route{defaultRoute(to)}, s.ports[0].Source)
+		v.addService(s, []plan.Route{defaultRoute(to, b.retry(nil))}, s.ports[0].Source)
 	}
 	sortVirtualHosts(v.out)
 	return v.out

@@ -2,10 +2,12 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
 	mesh "istio.io/api/mesh/v1alpha1"
+	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -44,6 +46,16 @@ type OperatorMeshConfig struct {
 	// OutboundTrafficPolicy says where a sidecar sends what it does not know.
 	OutboundTrafficPolicy OperatorOutbound `json:"outboundTrafficPolicy"`
 
+	PathNormalization OperatorPaths `json:"pathNormalization"`
+	MeshMTLS          OperatorTLS   `json:"meshMTLS"`    // between sidecars
+	TLSDefaults       OperatorTLS   `json:"tlsDefaults"` // of all other TLS
+	// ConnectTimeout bounds the connect to an endpoint; 0 is 10 s.
+	ConnectTimeout Duration `json:"connectTimeout"`
+	// H2UpgradePolicy is UPGRADE, or DO_NOT_UPGRADE; "" is the latter.
+	H2UpgradePolicy string `json:"h2UpgradePolicy"`
+	// DefaultHTTPRetryPolicy is for routes that say nothing; nil is istiod's.
+	DefaultHTTPRetryPolicy *OperatorRetry `json:"defaultHttpRetryPolicy"`
+
 	AccessLogFile     string `json:"accessLogFile"`
 	AccessLogFormat   string `json:"accessLogFormat"`
 	AccessLogEncoding string `json:"accessLogEncoding"`
@@ -75,6 +87,35 @@ type OperatorTopology struct {
 	// NumTrustedProxies is how many proxies before the gateway are trusted to
 	// have set X-Forwarded-For; nil is 0.
 	NumTrustedProxies *uint32 `json:"numTrustedProxies"`
+	// ForwardClientCertDetails is what is done with x-forwarded-client-cert; ""
+	// is SANITIZE_SET.
+	ForwardClientCertDetails string `json:"forwardClientCertDetails"`
+	// ProxyProtocol, whatever it holds, has connections begin with a PROXY header.
+	ProxyProtocol *OperatorProxyProtocol `json:"proxyProtocol"`
+}
+
+// OperatorProxyProtocol is Topology.ProxyProtocolConfiguration, which has no
+// fields.
+type OperatorProxyProtocol struct{}
+
+// OperatorPaths is MeshConfig.ProxyPathNormalization.
+type OperatorPaths struct {
+	// Normalization is NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES;
+	// "" and DEFAULT are BASE.
+	Normalization string `json:"normalization"`
+}
+
+// OperatorTLS is MeshConfig.TLSConfig.
+type OperatorTLS struct {
+	MinProtocolVersion string   `json:"minProtocolVersion"` // TLSV1_2 or TLSV1_3; "" and TLS_AUTO are TLSV1_2
+	CipherSuites       []string `json:"cipherSuites"`       // of TLS 1.2
+}
+
+// OperatorRetry is a VirtualService's HTTPRetry.
+type OperatorRetry struct {
+	Attempts      int32    `json:"attempts"`
+	PerTryTimeout Duration `json:"perTryTimeout"`
+	RetryOn       string   `json:"retryOn"`
 }
 
 // OperatorOutbound is MeshConfig.OutboundTrafficPolicy.
@@ -173,6 +214,9 @@ type OperatorGatewayValue struct {
 	Tolerations      any `json:"tolerations"`
 }
 
+// tlsProtocols are MeshConfig.TLSConfig.TLSProtocol.
+var tlsProtocols = []string{"TLS_AUTO", "TLSV1_2", "TLSV1_3"}
+
 func operatorKind() *kindInfo {
 	return &kindInfo{
 		name: "IstioOperator", versions: []string{"v1alpha1"}, spec: true, soft: true, unnamed: true,
@@ -184,11 +228,24 @@ func operatorKind() *kindInfo {
 			return v, unmarshalGo(data, v)
 		},
 		finish: func(o *Object, r *reporter) {
-			v := o.Value.(*IstioOperator)
-			switch v.MeshConfig.OutboundTrafficPolicy.Mode {
-			case "", "REGISTRY_ONLY", "ALLOW_ANY":
-			default:
-				validator{o, r}.invalid("spec.meshConfig.outboundTrafficPolicy.mode", "expected REGISTRY_ONLY or ALLOW_ANY")
+			m := &o.Value.(*IstioOperator).MeshConfig
+			for _, f := range []struct {
+				path, value string
+				options     []string
+			}{
+				{"outboundTrafficPolicy.mode", m.OutboundTrafficPolicy.Mode, []string{"REGISTRY_ONLY", "ALLOW_ANY"}},
+				{"pathNormalization.normalization", m.PathNormalization.Normalization, []string{"DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"}},
+				{"meshMTLS.minProtocolVersion", m.MeshMTLS.MinProtocolVersion, tlsProtocols},
+				{"tlsDefaults.minProtocolVersion", m.TLSDefaults.MinProtocolVersion, tlsProtocols},
+				{"h2UpgradePolicy", m.H2UpgradePolicy, []string{"DO_NOT_UPGRADE", "UPGRADE"}},
+				{"defaultConfig.gatewayTopology.forwardClientCertDetails", m.DefaultConfig.GatewayTopology.ForwardClientCertDetails, []string{
+					"UNDEFINED", "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY",
+				}},
+			} {
+				if f.value != "" && !slices.Contains(f.options, f.value) {
+					last := len(f.options) - 1
+					validator{o, r}.invalid("spec.meshConfig."+f.path, "expected %s or %s", strings.Join(f.options[:last], ", "), f.options[last])
+				}
 			}
 		},
 	}
@@ -202,6 +259,9 @@ var meshFields = sync.OnceValue(func() map[string]*shape {
 		"spec.meshConfig.defaultConfig":                 protoShape(&mesh.ProxyConfig{}),
 		"spec.meshConfig.defaultConfig.gatewayTopology": protoShape(&mesh.Topology{}),
 		"spec.meshConfig.outboundTrafficPolicy":         protoShape(&mesh.MeshConfig_OutboundTrafficPolicy{}),
+		"spec.meshConfig.meshMTLS":                      protoShape(&mesh.MeshConfig_TLSConfig{}),
+		"spec.meshConfig.tlsDefaults":                   protoShape(&mesh.MeshConfig_TLSConfig{}),
+		"spec.meshConfig.defaultHttpRetryPolicy":        protoShape(&networking.HTTPRetry{}),
 	}
 })
 

@@ -1,11 +1,15 @@
 package world
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+	networking "istio.io/api/networking/v1alpha3"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -39,6 +43,7 @@ func (b *builder) operators() {
 			b.Mesh.RegistryOnly = m.OutboundTrafficPolicy.Mode == "REGISTRY_ONLY"
 			b.Mesh.OutboundSource = o.At("spec.meshConfig.outboundTrafficPolicy.mode")
 		}
+		b.defaults(m)
 		b.Mesh.TrustDomainAliases = append(b.Mesh.TrustDomainAliases, m.TrustDomainAliases...)
 		if m.AccessLogFormat != "" {
 			b.operator(o, "spec.meshConfig.accessLogFormat", plan.Warning, "log lines have Istio's default format here", "")
@@ -50,6 +55,35 @@ func (b *builder) operators() {
 			b.operator(o, "spec.namespace", plan.Error, "a control plane in another namespace than istio-system is not supported yet", "namespace: istio-system")
 		}
 		b.operatorGateways(o, op)
+	}
+}
+
+// defaults are what a mesh has for proxies, clusters and routes that say nothing
+// of their own.
+func (b *builder) defaults(m manifest.OperatorMeshConfig) {
+	topology := m.DefaultConfig.GatewayTopology
+	if topology.ForwardClientCertDetails != "UNDEFINED" {
+		b.Mesh.ForwardClientCert = cmp.Or(topology.ForwardClientCertDetails, b.Mesh.ForwardClientCert)
+	}
+	b.Mesh.ProxyProtocol = b.Mesh.ProxyProtocol || topology.ProxyProtocol != nil
+	if m.PathNormalization.Normalization != "DEFAULT" {
+		b.Mesh.PathNormalization = cmp.Or(m.PathNormalization.Normalization, b.Mesh.PathNormalization)
+	}
+	for _, of := range []struct {
+		tls *manifest.OperatorTLS
+		new manifest.OperatorTLS
+	}{{&b.Mesh.MTLS, m.MeshMTLS}, {&b.Mesh.TLSDefaults, m.TLSDefaults}} {
+		of.tls.MinProtocolVersion = cmp.Or(of.new.MinProtocolVersion, of.tls.MinProtocolVersion)
+		if len(of.new.CipherSuites) > 0 {
+			of.tls.CipherSuites = of.new.CipherSuites
+		}
+	}
+	b.Mesh.ConnectTimeout = cmp.Or(time.Duration(m.ConnectTimeout), b.Mesh.ConnectTimeout)
+	if m.H2UpgradePolicy != "" {
+		b.Mesh.H2Upgrade = m.H2UpgradePolicy == "UPGRADE"
+	}
+	if r := m.DefaultHTTPRetryPolicy; r != nil {
+		b.Mesh.Retry = &networking.HTTPRetry{Attempts: r.Attempts, RetryOn: r.RetryOn, PerTryTimeout: durationpb.New(time.Duration(r.PerTryTimeout))}
 	}
 }
 

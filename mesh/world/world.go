@@ -79,6 +79,14 @@ type Mesh struct {
 	AutoMTLS           bool // default true
 	RegistryOnly       bool // outboundTrafficPolicy REGISTRY_ONLY; default ALLOW_ANY
 	OutboundSource     plan.Source
+	ForwardClientCert  string // gatewayTopology.forwardClientCertDetails; empty is SANITIZE_SET
+	ProxyProtocol      bool   // gatewayTopology.proxyProtocol
+	PathNormalization  string // empty is BASE
+	MTLS               manifest.OperatorTLS
+	TLSDefaults        manifest.OperatorTLS
+	ConnectTimeout     time.Duration // 0 is 10 s
+	H2Upgrade          bool
+	Retry              *networking.HTTPRetry // nil is istiod's
 	Source             plan.Source
 }
 
