@@ -122,14 +122,17 @@ func TestInboundPool(t *testing.T) {
 		documents string
 		want      int
 	}{
-		"none":                  {"", 0},
-		"of the rule":           {rule, 1},
-		"of the rule's port":    {ported, 2},
-		"for certain clients":   {selecting, 0},
-		"of the Sidecar":        {sidecar, 4},
-		"of both":               {rule + sidecar, 4},
-		"of another namespace":  {ruleDoc("data", "web", "host: web.shop.svc.cluster.local, trafficPolicy: {connectionPool: "+pool(1)+"}"), 0},
-		"of the root namespace": {ruleDoc("istio-system", "web", "host: \"*.cluster.local\", trafficPolicy: {connectionPool: "+pool(1)+"}"), 1},
+		"none":                           {"", 0},
+		"of the rule":                    {rule, 1},
+		"of the rule's port":             {ported, 2},
+		"for certain clients":            {selecting, 0},
+		"of the Sidecar":                 {sidecar, 4},
+		"of both":                        {rule + sidecar, 4},
+		"of an ingress's service":        {rule + sidecarDoc("shop", "default", "ingress: [{port: {number: 8080, name: http, protocol: HTTP}}]"), 1},
+		"by the number of the ingress":   {strings.Replace(ported, "number: 80}", "number: 8080}", 1) + sidecarDoc("shop", "default", "ingress: [{port: {number: 8080, name: http, protocol: HTTP}}]"), 2},
+		"of an ingress that nobody uses": {rule + sidecarDoc("shop", "default", "ingress: [{port: {number: 8080, name: http, protocol: HTTP}}, {port: {number: 9090, name: x, protocol: HTTP}}]"), 1},
+		"of another namespace":           {ruleDoc("data", "web", "host: web.shop.svc.cluster.local, trafficPolicy: {connectionPool: "+pool(1)+"}"), 0},
+		"of the root namespace":          {ruleDoc("istio-system", "web", "host: \"*.cluster.local\", trafficPolicy: {connectionPool: "+pool(1)+"}"), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := node(t, Compile(build(t, test.documents)), "sidecar/shop/web-0")

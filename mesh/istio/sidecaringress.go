@@ -30,10 +30,17 @@ func (c *compiler) ingressPorts(pod *world.Pod) (out []inboundPort, ok bool) {
 		if taken || port.Protocol == world.UDP || l.GetBind() == anyAddress && reserved(anyAddress, port) {
 			continue
 		}
-		out = append(out, inboundPort{
+		in := inboundPort{
 			port: number, appPort: endpointPort(l, number), bind: l.GetBind(), servicePort: port, protocol: port.Protocol,
 			cluster: fmt.Sprintf("inbound|%d||", number),
-		})
+		}
+		// A service that leads to the port has its rules hold, by the port's own
+		// number. istiod: cluster.go findOrCreateService
+		targets := c.servicePortsOf(pod)
+		if j := slices.IndexFunc(targets, func(t inboundPort) bool { return t.port == number }); j >= 0 {
+			in.host = targets[j].host
+		}
+		out = append(out, in)
 	}
 	return out, true
 }
