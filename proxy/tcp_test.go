@@ -123,6 +123,8 @@ func TestTCPFailures(t *testing.T) {
 			end := l.closedConns("sidecar/ns/app-0", passport.Accepted, 1)[0]
 			require.NotNil(t, end.Ended)
 			assert.Equal(t, c.flag, end.Ended.Flag)
+			require.GreaterOrEqual(t, len(end.Chose), 2)
+			assert.Equal(t, [2]string{"cluster", "c"}, [2]string{end.Chose[1].What, end.Chose[1].Name}, "it was chosen, whatever came of it")
 			address := ""
 			if c.flag == "UF" {
 				address = l.addr("app", 80)
