@@ -245,7 +245,7 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-const slack = 5
+const slack = 20
 
 // until DURATION REGEXP COMMAND [ARG...]
 //
