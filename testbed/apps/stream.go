@@ -3,15 +3,19 @@ package apps
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"hoplab.dev/passport"
 )
 
 // stream serves one connection of a protocol of the app's own. It returns when
-// the peer is done or gone; the connection is closed for it. Work that a Close
-// should wait for is put between Server.begin and Server.end.
+// the peer is done or gone; the connection is closed for it. A panic, for which
+// odd bytes are cause enough in a library, ends that connection alone, as it
+// does in net/http.
 type stream func(ctx context.Context, c *conn)
 
 // streams is the engine of an app that speaks a protocol of its own.
@@ -47,6 +51,11 @@ func (e *streams) Serve(l net.Listener) error {
 			pause = 0
 			open.Go(func() {
 				defer c.Close()
+				defer func() {
+					if r := recover(); r != nil {
+						c.(*conn).ended(passport.Ended{Message: fmt.Sprintf("the app panicked: %v", r)})
+					}
+				}()
 				e.serve(e.ctx, c.(*conn))
 			})
 		case e.isClosing():

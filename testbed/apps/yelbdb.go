@@ -2,17 +2,13 @@ package apps
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
-	psql "github.com/jeroenrinzema/psql-wire"
-	"github.com/jeroenrinzema/psql-wire/codes"
-	pgerrors "github.com/jeroenrinzema/psql-wire/errors"
 )
 
 // How one logs in to yelb's database (yelb: yelb-db/Dockerfile and
@@ -36,28 +32,30 @@ type yelbDB struct {
 func newYelbDB(*Server) stream {
 	db := &yelbDB{count: map[string]int32{}}
 	return func(_ context.Context, c *conn) {
-		server, err := psql.NewServer(db.parse,
-			psql.Version("10.21"), // yelb: yelb-db/Dockerfile, FROM postgres:10.21
-			psql.GlobalParameters(psql.Parameters{"standard_conforming_strings": "on", "DateStyle": "ISO, MDY"}), // clients ask for these
-			psql.SessionAuthStrategy(psql.ClearTextPassword(authenticate)),
-			psql.Logger(slog.New(slog.DiscardHandler)))
-		if err != nil {
-			panic(err) // of options, and these take none that vary
+		s := newPGSession(c, db)
+		if s.open(c, yelbParameters) {
+			s.serve()
 		}
-		l := newLent(c)
-		_ = server.Serve(lend(l)) // returns at once: there is no second connection to accept
-		<-l.closed
-		_ = server.Close()
 	}
 }
 
-func authenticate(ctx context.Context, database, user, password string) (context.Context, bool, error) {
-	return ctx, database == yelbDatabase && user == yelbUser && password == yelbPassword, nil
+// yelbParameters are told to each client; some ask for them.
+var yelbParameters = []pgproto3.ParameterStatus{
+	{Name: "server_version", Value: "10.21"}, // yelb: yelb-db/Dockerfile, FROM postgres:10.21
+	{Name: "server_encoding", Value: "UTF8"},
+	{Name: "client_encoding", Value: "UTF8"},
+	{Name: "DateStyle", Value: "ISO, MDY"},
+	{Name: "integer_datetimes", Value: "on"},
+	{Name: "standard_conforming_strings", Value: "on"},
+}
+
+func (db *yelbDB) login(database, user, password string) bool {
+	return database == yelbDatabase && user == yelbUser && password == yelbPassword
 }
 
 var (
-	nameColumn  = psql.Column{Name: "name", Oid: pgtype.BPCharOID, Width: -1}
-	countColumn = psql.Column{Name: "count", Oid: pgtype.Int4OID, Width: 4}
+	nameColumn  = pgproto3.FieldDescription{Name: []byte("name"), DataTypeOID: pgtype.BPCharOID, DataTypeSize: -1, TypeModifier: 30 + 4} // char(30)
+	countColumn = pgproto3.FieldDescription{Name: []byte("count"), DataTypeOID: pgtype.Int4OID, DataTypeSize: 4, TypeModifier: -1}
 )
 
 // The statements, as normal makes them.
@@ -68,18 +66,19 @@ const (
 	selectStar  = "select * from restaurants"
 )
 
-func (db *yelbDB) parse(_ context.Context, q psql.Query) (psql.PreparedStatements, error) {
-	name := psql.WithParameters([]uint32{pgtype.TextOID})
-	switch normal(q.Query) {
+func (db *yelbDB) statement(sql string) (*pgStatement, error) {
+	name := []uint32{pgtype.TextOID}
+	switch normal(sql) {
 	case selectCount:
-		return psql.Prepared(psql.NewStatement(db.selectCount, name, psql.WithColumns(psql.Columns{countColumn}))), nil
+		return &pgStatement{name, []pgproto3.FieldDescription{countColumn}, db.selectCount}, nil
 	case updateCount:
-		return psql.Prepared(psql.NewStatement(db.updateCount, name)), nil
+		return &pgStatement{name, nil, db.updateCount}, nil
 	case selectAll, selectStar:
-		return psql.Prepared(psql.NewStatement(db.selectAll, psql.WithColumns(psql.Columns{nameColumn, countColumn}))), nil
+		return &pgStatement{nil, []pgproto3.FieldDescription{nameColumn, countColumn}, db.selectAll}, nil
 	}
-	err := pgerrors.WithCode(errors.New("this database knows yelb's statements alone"), codes.FeatureNotSupported)
-	return nil, pgerrors.WithHint(err, strings.Join([]string{selectCount, updateCount, selectStar}, "; "))
+	err := pgError("0A000", "this database knows yelb's statements alone")
+	err.Hint = strings.Join([]string{selectCount, updateCount, selectStar}, "; ")
+	return nil, err
 }
 
 // normal writes a statement in small letters, with one space between its words.
@@ -88,43 +87,32 @@ func normal(sql string) string {
 	return strings.Join(strings.Fields(sql), " ")
 }
 
-func (db *yelbDB) selectCount(_ context.Context, w psql.DataWriter, args []psql.Parameter) error {
-	name, err := argument(args)
-	if err != nil {
-		return err
+func (db *yelbDB) selectCount(args []string) (rows [][]any, tag string) {
+	if n, ok := db.votes(args[0], 0); ok {
+		rows = append(rows, []any{n})
 	}
-	if n, ok := db.votes(name, 0); ok {
-		if err := w.Row([]any{n}); err != nil {
-			return err
-		}
-	}
-	return w.Complete(fmt.Sprintf("SELECT %d", w.Written()))
+	return rows, fmt.Sprintf("SELECT %d", len(rows))
 }
 
-func (db *yelbDB) updateCount(_ context.Context, w psql.DataWriter, args []psql.Parameter) error {
-	name, err := argument(args)
-	if err != nil {
-		return err
+func (db *yelbDB) updateCount(args []string) ([][]any, string) {
+	if _, ok := db.votes(args[0], 1); !ok {
+		return nil, "UPDATE 0"
 	}
-	if _, ok := db.votes(name, 1); !ok {
-		return w.Complete("UPDATE 0")
-	}
-	return w.Complete("UPDATE 1")
+	return nil, "UPDATE 1"
 }
 
-func (db *yelbDB) selectAll(_ context.Context, w psql.DataWriter, _ []psql.Parameter) error {
+func (db *yelbDB) selectAll([]string) (rows [][]any, tag string) {
 	for _, name := range yelbRestaurants {
 		n, _ := db.votes(name, 0)
-		if err := w.Row([]any{name, n}); err != nil {
-			return err
-		}
+		rows = append(rows, []any{name, n})
 	}
-	return w.Complete(fmt.Sprintf("SELECT %d", w.Written()))
+	return rows, fmt.Sprintf("SELECT %d", len(rows))
 }
 
 // votes adds to the votes of a restaurant and gives their number; false: there
-// is none of that name.
+// is none of that name. The padding of a char(30) does not count.
 func (db *yelbDB) votes(name string, more int32) (int32, bool) {
+	name = strings.TrimRight(name, " ")
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if !slices.Contains(yelbRestaurants, name) {
@@ -132,14 +120,4 @@ func (db *yelbDB) votes(name string, more int32) (int32, bool) {
 	}
 	db.count[name] += more
 	return db.count[name], true
-}
-
-// argument is a statement's one parameter. The padding of a char(30) does not
-// count.
-func argument(args []psql.Parameter) (string, error) {
-	if len(args) != 1 {
-		err := fmt.Errorf("bind message supplies %d parameters, but the statement requires 1", len(args))
-		return "", pgerrors.WithCode(err, codes.ProtocolViolation)
-	}
-	return strings.TrimRight(string(args[0].Value()), " "), nil
 }
