@@ -126,19 +126,20 @@ type OperatorOutbound struct {
 // OperatorComponents is spec.components.
 type OperatorComponents struct {
 	IngressGateways []OperatorGateway `json:"ingressGateways"`
+	// EgressGateways that are enabled are warned of: none is installed.
+	EgressGateways []OperatorGateway `json:"egressGateways"`
 
 	// Taken and without effect on a request to an ingress gateway.
-	Base           any `json:"base"`
-	Pilot          any `json:"pilot"`
-	CNI            any `json:"cni"`
-	Ztunnel        any `json:"ztunnel"`
-	IstiodRemote   any `json:"istiodRemote"`
-	EgressGateways any `json:"egressGateways"`
+	Base         any `json:"base"`
+	Pilot        any `json:"pilot"`
+	CNI          any `json:"cni"`
+	Ztunnel      any `json:"ztunnel"`
+	IstiodRemote any `json:"istiodRemote"`
 }
 
-// OperatorGateway is one ingress gateway that istioctl installs.
+// OperatorGateway is one gateway that istioctl installs.
 type OperatorGateway struct {
-	Name      string `json:"name"`      // "" is istio-ingressgateway
+	Name      string `json:"name"`      // "" is istio-ingressgateway, or istio-egressgateway
 	Namespace string `json:"namespace"` // "" is the control plane's
 	// Enabled nil is as the profile says: true for istio-ingressgateway of
 	// the default profile.

@@ -130,6 +130,12 @@ func (b *builder) operatorGateways(o *manifest.Object, op *manifest.IstioOperato
 		}
 		b.changeGateway(g.Enabled, kind, ports, g.Label, g.K8s.ReplicaCount)
 	}
+	for i, g := range op.Components.EgressGateways {
+		if g.Enabled != nil && *g.Enabled {
+			b.operator(o, fmt.Sprintf("spec.components.egressGateways[%d].enabled", i), plan.Warning, "no egress gateway is installed here: what is sent to it fails",
+				"give its Deployment and Service as documents of their own, with the label istio: egressgateway")
+		}
+	}
 	if op.Profile == "minimal" || op.Profile == "empty" || op.Profile == "remote" {
 		enabled := slices.ContainsFunc(op.Components.IngressGateways, func(g manifest.OperatorGateway) bool { return g.Enabled != nil && *g.Enabled })
 		if !enabled {
