@@ -98,7 +98,10 @@ func (d *downstream) carry(s *tcpSession, to *plan.WeightedCluster) {
 // giveUp closes a connection that leads nowhere. Envoy reads nothing before
 // upstream is connected, and the kernel answers a close with unread bytes by a
 // reset. Envoy: source/common/tcp_proxy/tcp_proxy.cc initialize, onInitFailure
+//
+// What was chosen is told before: who was reset may ask for the passport at once.
 func (d *downstream) giveUp() {
+	d.node.env.Sink.Conn(d.end)
 	if d.tls != nil || len(d.raw.peeked) > 0 || unread(d.raw.Conn) {
 		d.raw.reset()
 	}
