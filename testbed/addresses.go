@@ -30,7 +30,6 @@ type addresses struct {
 	pods    map[string]int        // index of a pod's address
 	podsAt  map[netip.Addr]string // the pods by their addresses in the cluster
 	bound   map[socketKey]*socket // open sockets
-	tracked map[string]*conntrack // by pod
 	cluster sync.Map              // real host:port -> the cluster's host:port
 }
 
@@ -69,7 +68,7 @@ var inboundSource = netip.MustParseAddr("127.0.0.6")
 func newAddresses(shared bool) (*addresses, error) {
 	a := &addresses{
 		shared: shared, base: firstBase, pods: map[string]int{}, podsAt: map[netip.Addr]string{},
-		bound: map[socketKey]*socket{}, tracked: map[string]*conntrack{},
+		bound: map[socketKey]*socket{},
 	}
 	var err error
 	if a.closed, err = holdPort(); err != nil {

@@ -14,7 +14,6 @@ import (
 	"hoplab.dev/certs"
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
-	"hoplab.dev/proxy"
 	"hoplab.dev/testbed/apps"
 	"hoplab.dev/testbed/control"
 )
@@ -23,37 +22,32 @@ var _ control.Backend = (*Testbed)(nil)
 
 // Status is control.Statuser's.
 func (t *Testbed) Status(context.Context) (control.Status, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	s := control.Status{Scenario: t.plan.Scenario, PID: os.Getpid(), CA: t.options.CA}
-	for _, p := range t.plan.Nodes {
-		n := t.nodes[p.Name]
-		if n == nil {
-			continue // the client is there only while it asks
+	p, addresses, health := t.Plan(), t.crew.network().addresses, t.crew.health()
+	s := control.Status{Scenario: p.Scenario, PID: os.Getpid(), CA: t.options.CA, Published: t.crew.publications()}
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		if n.Kind == plan.Client {
+			continue // it is there only while it asks
 		}
-		out := control.NodeStatus{Name: p.Name, Kind: string(p.Kind), Pod: p.Pod}
-		for _, l := range listenersOf(&p) {
+		out := control.NodeStatus{Name: n.Name, Kind: string(n.Kind), Pod: n.Pod, Health: health[n.Name]}
+		for _, l := range listenersOf(n) {
 			out.Listeners = append(out.Listeners, control.ListenerStatus{
-				Port: l.key.port, Addr: t.addresses.socket(l.key), Protocol: l.protocol,
+				Port: l.key.port, Addr: addresses.socket(l.key), Protocol: l.protocol,
 			})
-		}
-		if n.proxy != nil {
-			for _, h := range n.proxy.Health() {
-				out.Health = append(out.Health, control.TargetHealth(h))
-			}
 		}
 		s.Nodes = append(s.Nodes, out)
 	}
-	for _, p := range t.published {
-		s.Published = append(s.Published, control.Published{Node: p.node, Port: p.port, Addr: p.socket.Addr().String()})
-	}
-	for _, h := range t.plan.Hosts {
+	for _, h := range p.Hosts {
 		if !slices.Contains(s.Hosts, h.Name) {
 			s.Hosts = append(s.Hosts, h.Name)
 		}
 	}
 	return s, nil
 }
+
+// Refused is a host:port on 127.0.0.1 that is held and not listening: whoever
+// connects is refused, as at a port that a load balancer has not.
+func (t *Testbed) Refused() string { return t.crew.network().addresses.closed.addr }
 
 type listenerOf struct {
 	key      socketKey
@@ -95,10 +89,7 @@ func (t *Testbed) FollowPassports(ctx context.Context) <-chan passport.Passport 
 
 // Log is control.Logs'.
 func (t *Testbed) Log(ctx context.Context, name string, follow bool) (<-chan string, bool) {
-	t.mu.RLock()
-	known := t.nodes[name] != nil
-	t.mu.RUnlock()
-	if !known {
+	if n := t.Plan().Node(name); n == nil || n.Kind == plan.Client {
 		return nil, false
 	}
 	out := make(chan string)
@@ -184,26 +175,11 @@ func (t *Testbed) Certs(ctx context.Context) (control.Certs, error) {
 		}
 		out.Certificates = append(out.Certificates, c)
 	}
-	t.mu.RLock()
-	workloads := map[string]*certs.Workload{}
-	for name, n := range t.nodes {
-		if n.workload != nil {
-			workloads[name] = n.workload
-		}
-	}
-	t.mu.RUnlock()
-	for _, name := range slices.Sorted(maps.Keys(workloads)) {
-		c := control.Certificate{Name: name, PresentedBy: []string{name}, PresentedTo: to[name]}
-		cert, err := workloads[name].Certificate(ctx)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			c.Problem = "being made"
-		case err != nil:
-			c.Problem = err.Error()
-		default:
-			c.Certificate = passport.Describe(cert.Leaf)
-		}
-		out.Certificates = append(out.Certificates, c)
+	leaves := t.crew.leaves(ctx)
+	for _, name := range slices.Sorted(maps.Keys(leaves)) {
+		out.Certificates = append(out.Certificates, control.Certificate{
+			Name: name, Leaf: leaves[name], PresentedBy: []string{name}, PresentedTo: to[name],
+		})
 	}
 	return out, nil
 }
@@ -282,28 +258,15 @@ func (t *Testbed) Trace(ctx context.Context, r control.TraceRequest) (control.Tr
 	if err != nil {
 		return control.TraceResponse{}, err
 	}
-	c, err := proxy.NewClient(q.from, t.env(q.pod, q.certificates))
-	if err != nil {
-		return control.TraceResponse{}, err
-	}
-	defer c.Close(context.WithoutCancel(ctx))
 	if r.Fresh {
 		defer t.Hold()()
 	}
-	var out control.TraceResponse
-	var root string
-	if q.raw {
-		out.Body, root, err = c.Talk(ctx, q.request, control.MaxTraceBody)
-	} else {
-		var res *proxy.ClientResponse
-		if res, root, err = c.Do(ctx, q.request, control.MaxTraceBody); res != nil {
-			out.Status, out.Headers, out.Body = res.Status, res.Header, res.Body
-		}
-	}
-	if root == "" {
+	answer, err := t.crew.ask(ctx, q)
+	if answer.Root == "" {
 		return control.TraceResponse{}, err
 	}
-	out.Passport, err = t.recorder.Wait(context.WithoutCancel(ctx), root)
+	out := control.TraceResponse{Status: answer.Status, Headers: answer.Headers, Body: answer.Body}
+	out.Passport, err = t.recorder.Wait(context.WithoutCancel(ctx), answer.Root)
 	if err == nil && !out.Passport.Complete() {
 		err = fmt.Errorf("the passport is not complete: %s", strings.Join(out.Passport.Missing(), "; "))
 	}

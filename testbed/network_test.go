@@ -1,7 +1,6 @@
 package testbed
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"testing"
@@ -125,7 +124,7 @@ func TestWhereAppsGet(t *testing.T) {
 	assert.Equal(t, first, n.appEndpoint("shop/old-0", to))
 }
 
-// TestIntercept: the socket tells nothing, the table of the pod does, once.
+// TestIntercept: the socket tells nothing, what comes first on it does, once.
 func TestIntercept(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		a, err := newAddresses(shared)
@@ -142,11 +141,28 @@ func TestIntercept(t *testing.T) {
 			server, err := seat.Accept()
 			require.NoError(t, err)
 			assert.NotEqual(t, to, server.LocalAddr().String())
-			got, ok := a.originalDestination(t.Context(), "shop/web-0", server)
+			_, err = client.Write([]byte("first words"))
+			require.NoError(t, err)
+			got, ok := a.originalDestination(t.Context(), server)
 			assert.True(t, ok)
 			assert.Equal(t, to, got.String())
-			_, ok = a.originalDestination(t.Context(), "shop/web-0", server)
-			assert.False(t, ok, "a stranger's is as one that was asked for already")
+			words := make([]byte, 64)
+			length, err := server.Read(words)
+			require.NoError(t, err)
+			assert.Equal(t, "first words", string(words[:length]))
+			require.NoError(t, client.Close())
+			require.NoError(t, server.Close())
+		}
+		for _, strange := range []string{"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", meantSignature, ""} {
+			client, err := net.Dial("tcp4", seat.Addr().String())
+			require.NoError(t, err)
+			_, err = client.Write([]byte(strange))
+			require.NoError(t, err)
+			require.NoError(t, client.(*net.TCPConn).CloseWrite())
+			server, err := seat.Accept()
+			require.NoError(t, err)
+			_, ok := a.originalDestination(t.Context(), server)
+			assert.False(t, ok)
 			require.NoError(t, client.Close())
 			require.NoError(t, server.Close())
 		}
@@ -155,43 +171,4 @@ func TestIntercept(t *testing.T) {
 		_, err = n.dial(t.Context(), "shop/other-0", plan.Address{Literal: "198.18.1.1:443"})
 		assert.ErrorContains(t, err, "198.18.1.1:443: connect: connection refused")
 	}
-}
-
-// TestConntrackWaits: a connection may be accepted before it is known who
-// opened it; one that nobody is opening is waited for by nobody.
-func TestConntrackWaits(t *testing.T) {
-	a, err := newAddresses(false)
-	require.NoError(t, err)
-	t.Cleanup(a.close)
-	key := socketKey{"shop/web-0", outboundPort, outboundAddress}
-	require.NoError(t, a.listen(key))
-	table := newConntrack()
-	_, ok := table.take(t.Context(), netip.MustParseAddrPort("127.0.0.1:1"))
-	assert.False(t, ok)
-
-	to := netip.MustParseAddrPort("240.240.0.1:80")
-	found := make(chan netip.AddrPort, 1)
-	c, err := table.open(to, func() (c net.Conn, err error) {
-		c, err = a.dialFrom(t.Context(), netip.Addr{}, a.socket(key))
-		asked := make(chan struct{})
-		go func() {
-			close(asked)
-			got, _ := table.take(t.Context(), c.LocalAddr().(*net.TCPAddr).AddrPort())
-			found <- got
-		}()
-		<-asked
-		return c, err
-	})
-	require.NoError(t, err)
-	defer c.Close()
-	assert.Equal(t, to, <-found)
-
-	ctx, cancel := context.WithCancel(t.Context())
-	_, err = table.open(to, func() (net.Conn, error) {
-		cancel()
-		_, ok := table.take(ctx, netip.MustParseAddrPort("127.0.0.1:1"))
-		assert.False(t, ok)
-		return nil, net.ErrClosed
-	})
-	require.ErrorIs(t, err, net.ErrClosed)
 }

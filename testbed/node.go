@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -55,11 +54,11 @@ func socketsOf(n *plan.Node) []socketKey {
 	return keys
 }
 
-// sockets are those of all nodes of a plan.
-func sockets(p *plan.Plan) map[socketKey]bool {
+// sockets are those of several nodes.
+func sockets(nodes []plan.Node) map[socketKey]bool {
 	all := map[socketKey]bool{}
-	for i := range p.Nodes {
-		for _, key := range socketsOf(&p.Nodes[i]) {
+	for i := range nodes {
+		for _, key := range socketsOf(&nodes[i]) {
 			all[key] = true
 		}
 	}
@@ -68,17 +67,14 @@ func sockets(p *plan.Plan) map[socketKey]bool {
 
 // applyNode starts a node, or gives it its new plan. Replaced is the node that
 // accepts no more and is to be stopped, as it cannot become what the plan says.
-func (t *Testbed) applyNode(ctx context.Context, p plan.Node) (replaced *node, err error) {
-	if p.Kind == plan.Client {
-		return nil, nil // made for each request
-	}
-	t.mu.RLock()
-	n := t.nodes[p.Name]
-	t.mu.RUnlock()
+func (s *site) applyNode(ctx context.Context, p plan.Node) (replaced *node, err error) {
+	s.mu.RLock()
+	n := s.nodes[p.Name]
+	s.mu.RUnlock()
 	switch {
-	case n == nil || !n.canBecome(p, t.materials):
+	case n == nil || !n.canBecome(p, s.keys):
 		replaced = n
-		if n, err = t.startNode(ctx, p); err != nil {
+		if n, err = s.startNode(ctx, p); err != nil {
 			return nil, err
 		}
 	case n.proxy != nil:
@@ -90,9 +86,9 @@ func (t *Testbed) applyNode(ctx context.Context, p plan.Node) (replaced *node, e
 		replaced.leave()
 	}
 	wanted := socketsOf(&p)
-	for key, s := range n.seats {
+	for key, l := range n.seats {
 		if !slices.Contains(wanted, key) {
-			_ = s.Close()
+			_ = l.Close()
 			delete(n.seats, key)
 		}
 	}
@@ -100,25 +96,25 @@ func (t *Testbed) applyNode(ctx context.Context, p plan.Node) (replaced *node, e
 		if n.seats[key] != nil {
 			continue
 		}
-		s, err := t.addresses.take(key)
+		l, err := s.addresses.take(key)
 		if err != nil {
 			return nil, err
 		}
-		n.seats[key] = s
-		t.serve(n, s, key.port, key.where == outboundAddress)
+		n.seats[key] = l
+		s.serve(n, l, key.port, key.where == outboundAddress)
 	}
-	t.mu.Lock()
+	s.mu.Lock()
 	n.plan = p
-	t.nodes[p.Name] = n
-	t.mu.Unlock()
+	s.nodes[p.Name] = n
+	s.mu.Unlock()
 	return replaced, nil
 }
 
 // canBecome tells whether a running node can take a plan: a proxy takes any,
 // but the certificate is its own for as long as it lives; an app takes none.
-func (n *node) canBecome(p plan.Node, m *plan.Materials) bool {
+func (n *node) canBecome(p plan.Node, keys string) bool {
 	return (n.app != nil) == (p.App != nil) && reflect.DeepEqual(n.plan.App, p.App) &&
-		n.plan.Identity == p.Identity && (p.Identity == "" || n.keys == m.WorkloadKeyAlgorithm)
+		n.plan.Identity == p.Identity && (p.Identity == "" || n.keys == keys)
 }
 
 // leave gives the node's sockets free for others.
@@ -129,64 +125,60 @@ func (n *node) leave() {
 }
 
 // startNode makes a node. An app serves at once, a proxy when it is given seats.
-func (t *Testbed) startNode(ctx context.Context, p plan.Node) (*node, error) {
+func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
 	n := &node{plan: p, seats: map[socketKey]*seat{}}
 	var err error
 	if p.App != nil {
 		var listeners []apps.Listener
 		for _, key := range socketsOf(&p) {
-			if n.seats[key], err = t.addresses.take(key); err != nil {
+			if n.seats[key], err = s.addresses.take(key); err != nil {
 				return nil, err
 			}
 			listeners = append(listeners, apps.Listener{Listener: n.seats[key], Port: key.port})
 		}
 		n.app, err = apps.Serve(context.WithoutCancel(ctx), p, listeners, apps.Env{
-			Sink:        t.recorder,
-			Certificate: (&nodeCertificates{vault: t.vault}).Certificate,
+			Sink:        s.sink,
+			Certificate: (&nodeCertificates{shared: s.certificates}).Certificate,
 			Dial: func(ctx context.Context, host string, port int) (apps.Upstream, error) {
-				return t.dialFor(ctx, p.Pod, host, port)
+				return s.dialFor(ctx, p.Pod, host, port)
 			},
 		})
 		return n, err
 	}
 	if p.Identity != "" {
-		n.keys = t.materials.WorkloadKeyAlgorithm
+		n.keys = s.keys
 		n.workload = certs.NewWorkload(p.Identity, n.keys, func(ctx context.Context, csr []byte) ([]byte, error) {
-			token, ok := t.tokens.Token(p.Name) // another, when the node was dropped and came back
-			if !ok {
-				return nil, errors.New("the node has no token")
-			}
-			return t.client.Sign(ctx, token, csr)
+			return s.sign(ctx, p.Name, csr)
 		})
 		n.workload.Start()
 	}
-	n.proxy, err = proxy.NewNode(p, t.env(p.Pod, &nodeCertificates{vault: t.vault, workload: n.workload}))
+	n.proxy, err = proxy.NewNode(p, s.env(p.Pod, &nodeCertificates{shared: s.certificates, workload: n.workload}))
 	return n, err
 }
 
 // env is what a node of a pod gets from its surroundings.
-func (t *Testbed) env(pod string, c proxy.Certificates) proxy.Env {
+func (s *site) env(pod string, c proxy.Certificates) proxy.Env {
 	return proxy.Env{
 		Certificates: c,
 		ChooseALB:    certs.ChooseALB,
 		Dial: func(ctx context.Context, to plan.Address) (net.Conn, error) {
-			return t.network().dial(ctx, pod, to)
+			return s.network().dial(ctx, pod, to)
 		},
 		OriginalDestination: func(ctx context.Context, c net.Conn) (netip.AddrPort, bool) {
-			return t.addresses.originalDestination(ctx, pod, c)
+			return s.addresses.originalDestination(ctx, c)
 		},
-		PodAddress:     func(pod string) (netip.Addr, bool) { return t.addresses.podIP(pod), true },
-		ClusterAddress: t.addresses.clusterAddress,
-		Sink:           t.recorder,
+		PodAddress:     func(pod string) (netip.Addr, bool) { return s.addresses.podIP(pod), true },
+		ClusterAddress: s.addresses.clusterAddress,
+		Sink:           s.sink,
 	}
 }
 
 // serve has a proxy accept on a seat. The port is the plan's.
-func (t *Testbed) serve(n *node, s *seat, port int, outbound bool) {
-	t.serving.Add(1)
+func (s *site) serve(n *node, l *seat, port int, outbound bool) {
+	s.serving.Add(1)
 	go func() {
-		defer t.serving.Done()
-		_ = n.proxy.Serve(s, port, outbound)
+		defer s.serving.Done()
+		_ = n.proxy.Serve(l, port, outbound)
 	}()
 }
 
@@ -199,7 +191,7 @@ const stopTimeout = 500 * time.Millisecond
 const retireGrace = 200 * time.Millisecond
 
 // retire ends nodes that have served, the outer ones before those they ask.
-func (t *Testbed) retire(ctx context.Context, nodes []*node) {
+func (s *site) retire(ctx context.Context, nodes []*node) {
 	if len(nodes) == 0 {
 		return
 	}
@@ -213,12 +205,12 @@ func (t *Testbed) retire(ctx context.Context, nodes []*node) {
 		byDepth[d] = append(byDepth[d], n)
 	}
 	for _, d := range slices.Backward(slices.Sorted(maps.Keys(byDepth))) {
-		t.stop(ctx, byDepth[d])
+		s.stop(ctx, byDepth[d])
 	}
 }
 
 // stop ends nodes, side by side.
-func (t *Testbed) stop(ctx context.Context, nodes []*node) {
+func (s *site) stop(ctx context.Context, nodes []*node) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	var all sync.WaitGroup
@@ -238,7 +230,7 @@ func (t *Testbed) stop(ctx context.Context, nodes []*node) {
 
 // nodeCertificates resolves the names of certificates for one node.
 type nodeCertificates struct {
-	vault    *certs.Vault
+	shared   certificates    // what plans name
 	workload *certs.Workload // nil: the node is not of the mesh
 	own      *tls.Certificate
 	roots    *x509.CertPool // that a client was told to trust
@@ -252,7 +244,7 @@ func (c *nodeCertificates) Certificate(ctx context.Context, name string) (*tls.C
 	case name == clientCertificate && c.own != nil:
 		return c.own, nil
 	}
-	return c.vault.Certificate(name)
+	return c.shared.Certificate(name)
 }
 
 // Trust is proxy.Certificates'.
@@ -263,10 +255,10 @@ func (c *nodeCertificates) Trust(ctx context.Context, name string) (*x509.CertPo
 	case name == clientTrust && c.roots != nil:
 		return c.roots, nil
 	}
-	return c.vault.Trust(name)
+	return c.shared.Trust(name)
 }
 
 // CRL is proxy.Certificates'.
 func (c *nodeCertificates) CRL(_ context.Context, name string) ([]*x509.RevocationList, error) {
-	return c.vault.CRL(name)
+	return c.shared.CRL(name)
 }

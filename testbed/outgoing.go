@@ -11,8 +11,8 @@ import (
 )
 
 // dialFor opens a connection as the app in a pod does that asks for a host.
-func (t *Testbed) dialFor(ctx context.Context, pod, host string, port int) (apps.Upstream, error) {
-	n := t.network()
+func (s *site) dialFor(ctx context.Context, pod, host string, port int) (apps.Upstream, error) {
+	n := s.network()
 	e, err := n.lookup(pod, host, port)
 	if err != nil {
 		return apps.Upstream{}, &net.DNSError{Err: err.Error(), Name: host, IsNotFound: true}

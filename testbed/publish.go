@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"hoplab.dev/plan"
+	"hoplab.dev/testbed/control"
 )
 
 // Publish says where the outermost nodes' ports are bound on 127.0.0.1.
@@ -66,10 +67,7 @@ func ParsePublish(s string) (PublishPort, error) {
 
 // published is a port of a node on 127.0.0.1.
 type published struct {
-	node   string
-	port   int // by which clients mean it: a load balancer's, or that of a gateway's Service
-	target int // of the node's listener
-	local  int // asked for; 0: any
+	control.Publication
 	socket *socket
 	server *node // who serves it
 	seat   *seat
@@ -81,16 +79,19 @@ var ErrPublish = errors.New("cannot be published")
 
 // publications is a change of what is published, until it is put into force.
 type publications struct {
-	testbed *Testbed
-	next    []*published
-	fresh   []*socket
+	site  *site
+	next  []*published
+	fresh []*socket
 }
 
 // wanted lists what a plan publishes: port N below 1000 on 8000+N, others as
 // they are; a second edge on the same port 1000 higher. A wish that names the
 // node goes before one that does not.
-func (o *Publish) wanted(p *plan.Plan) ([]*published, error) {
-	var out []*published
+func (o *Publish) wanted(p *plan.Plan) ([]control.Publication, error) {
+	if o == nil {
+		return nil, nil
+	}
+	var out []control.Publication
 	used := map[int]int{}   // cluster port -> how many nodes have it so far
 	taken := map[int]bool{} // local ports, by rule
 	met := map[PublishPort]bool{}
@@ -130,20 +131,20 @@ func (o *Publish) wanted(p *plan.Plan) ([]*published, error) {
 					}
 				}
 				used[port]++
-				out = append(out, &published{node: n.Name, port: port, target: clients[port], local: local})
+				out = append(out, control.Publication{Node: n.Name, Port: port, Target: clients[port], Host: o.address(), Local: local})
 			}
 		}
 	}
 	var has []string
-	byLocal := map[int]*published{}
+	byLocal := map[int]control.Publication{}
 	for _, w := range out {
-		has = append(has, fmt.Sprintf("%s:%d", w.node, w.port))
-		if other := byLocal[w.local]; other != nil && w.local != 0 {
-			return nil, fmt.Errorf("%w: 127.0.0.1:%d is to be port %d of %s and port %d of %s", ErrPublish, w.local, other.port, other.node, w.port, w.node)
+		has = append(has, fmt.Sprintf("%s:%d", w.Node, w.Port))
+		if other, twice := byLocal[w.Local]; twice && w.Local != 0 {
+			return nil, fmt.Errorf("%w: 127.0.0.1:%d is to be port %d of %s and port %d of %s", ErrPublish, w.Local, other.Port, other.Node, w.Port, w.Node)
 		}
-		byLocal[w.local] = w
-		if w.local > 65535 {
-			return nil, fmt.Errorf("%w: port %d of %s would be %d", ErrPublish, w.port, w.node, w.local)
+		byLocal[w.Local] = w
+		if w.Local > 65535 {
+			return nil, fmt.Errorf("%w: port %d of %s would be %d", ErrPublish, w.Port, w.Node, w.Local)
 		}
 	}
 	for _, wish := range o.Ports {
@@ -154,33 +155,28 @@ func (o *Publish) wanted(p *plan.Plan) ([]*published, error) {
 	return out, nil
 }
 
-// publish binds what a plan publishes and is not bound yet. A local port that
+// publish binds what is to be published and is not bound yet. A local port that
 // is ours already stays bound, whichever node has it then.
-func (t *Testbed) publish(p *plan.Plan) (*publications, error) {
-	out := &publications{testbed: t}
-	if t.options.Publish == nil {
-		return out, nil
-	}
-	var err error
-	if out.next, err = t.options.Publish.wanted(p); err != nil {
-		return nil, err
-	}
-	t.mu.RLock()
-	current := t.published
-	t.mu.RUnlock()
-	for _, w := range out.next {
+func (s *site) publish(wanted []control.Publication) (*publications, error) {
+	out := &publications{site: s}
+	s.mu.RLock()
+	current := s.published
+	s.mu.RUnlock()
+	for _, publication := range wanted {
+		w := &published{Publication: publication}
+		out.next = append(out.next, w)
 		for _, c := range current {
-			if c.local == w.local && (w.local != 0 || c.node == w.node && c.port == w.port) {
+			if c.Local == w.Local && (w.Local != 0 || c.Node == w.Node && c.Port == w.Port) {
 				w.socket = c.socket
 			}
 		}
 		if w.socket != nil {
 			continue
 		}
-		w.socket, err = open(net.JoinHostPort(t.options.Publish.address(), strconv.Itoa(w.local)))
-		if err != nil {
+		var err error
+		if w.socket, err = open(net.JoinHostPort(w.Host, strconv.Itoa(w.Local))); err != nil {
 			out.undo()
-			return nil, fmt.Errorf("%s:%d, for port %d of %s, %w: %s", t.options.Publish.address(), w.local, w.port, w.node, ErrPublish, whyNot(err, w.local))
+			return nil, fmt.Errorf("%s:%d, for port %d of %s, %w: %s", w.Host, w.Local, w.Port, w.Node, ErrPublish, whyNot(err, w.Local))
 		}
 		out.fresh = append(out.fresh, w.socket)
 	}
@@ -208,11 +204,11 @@ func (p *publications) undo() {
 // commit has the nodes of the plan in force serve what is published, and
 // closes what is published no more.
 func (p *publications) commit() {
-	t := p.testbed
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	old := t.published
-	t.published = p.next
+	s := p.site
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.published
+	s.published = p.next
 	for _, was := range old {
 		i := slices.IndexFunc(p.next, func(n *published) bool { return n.socket == was.socket })
 		if i < 0 {
@@ -221,23 +217,19 @@ func (p *publications) commit() {
 			continue
 		}
 		next := p.next[i]
-		if next.target == was.target && was.server == t.nodes[next.node] {
+		if next.Target == was.Target && was.server == s.nodes[next.Node] {
 			next.server, next.seat = was.server, was.seat
 			continue
 		}
 		_ = was.seat.Close()
 	}
 	for _, n := range p.next {
-		if node := t.plan.Node(n.node); node != nil { // logs show the cluster's address
-			t.addresses.alias(n.socket.Addr().String(), node.Pod, n.target)
+		if node := s.plan.Node(n.Node); node != nil { // logs show the cluster's address
+			s.addresses.alias(n.socket.Addr().String(), node.Pod, n.Target)
 		}
 		if n.seat == nil {
-			n.server, n.seat = t.nodes[n.node], n.socket.seat()
-			t.serve(n.server, n.seat, n.target, false)
+			n.server, n.seat = s.nodes[n.Node], n.socket.seat()
+			s.serve(n.server, n.seat, n.Target, false)
 		}
 	}
 }
-
-// Refused is a host:port on 127.0.0.1 that is held and not listening: whoever
-// connects is refused, as at a port that a load balancer has not.
-func (t *Testbed) Refused() string { return t.addresses.closed.addr }

@@ -74,7 +74,7 @@ func TestPublishWanted(t *testing.T) {
 			require.NoError(t, err)
 			var lines []string
 			for _, w := range got {
-				lines = append(lines, fmt.Sprintf("%s:%d=%d", w.node, w.port, w.local))
+				lines = append(lines, fmt.Sprintf("%s:%d=%d", w.Node, w.Port, w.Local))
 			}
 			assert.Equal(t, test.want, lines)
 		})

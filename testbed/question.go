@@ -33,15 +33,6 @@ var clientSuites = []string{
 	"ECDHE-ECDSA-AES256-SHA", "ECDHE-RSA-AES256-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA", "AES256-SHA",
 }
 
-// question is a TraceRequest made ready to be asked.
-type question struct {
-	from         string // the asking node's name
-	pod          string // whose address it asks from; "" is the client's own
-	raw          bool   // bytes and nothing more
-	request      proxy.ClientRequest
-	certificates *nodeCertificates
-}
-
 func refuse(hint, format string, args ...any) error {
 	return &control.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
@@ -57,7 +48,7 @@ var schemes = map[string]struct {
 }
 
 // question finds out whom a request goes to, and how.
-func (t *Testbed) question(r control.TraceRequest) (*question, error) {
+func (t *Testbed) question(r control.TraceRequest) (*control.Question, error) {
 	u, err := url.Parse(r.URL)
 	if err != nil || u.Hostname() == "" {
 		return nil, refuse("https://HOST/PATH", "%q is no absolute URL", r.URL)
@@ -79,26 +70,26 @@ func (t *Testbed) question(r control.TraceRequest) (*question, error) {
 			return nil, refuse("", "%q: no such port", u.Port())
 		}
 	}
-	q := &question{from: "client", raw: scheme.raw, certificates: &nodeCertificates{vault: t.vault}}
+	q := &control.Question{From: "client", Raw: scheme.raw}
 	if scheme.raw {
 		if r.Method != "" || len(r.Headers) > 0 {
 			return nil, refuse("the bytes alone, as the body", "%q: raw bytes have no method and no headers", r.URL)
 		}
-		q.request = proxy.ClientRequest{Host: u.Host, Body: r.Body}
-	} else if q.request, err = httpRequest(r, u, scheme.port); err != nil {
+		q.Request = proxy.ClientRequest{Host: u.Host, Body: r.Body}
+	} else if q.Request, err = httpRequest(r, u, scheme.port); err != nil {
 		return nil, err
 	}
 	known, err := t.whereTo(q, r, u, port)
 	if err != nil || !scheme.secure {
 		return q, err
 	}
-	if q.request.TLS, err = q.clientTLS(r, u.Hostname(), known); err != nil {
+	if q.Request.TLS, err = clientTLS(q, r, u.Hostname(), known); err != nil {
 		return nil, err
 	}
 	if scheme.raw && r.ALPN == nil {
-		q.request.TLS.ALPN = nil // as openssl s_client does
+		q.Request.TLS.ALPN = nil // as openssl s_client does
 	}
-	return q, q.present(r)
+	return q, present(q, r)
 }
 
 // asksForTLS tells whether a request says something of a handshake.
@@ -149,7 +140,7 @@ func httpRequest(r control.TraceRequest, u *url.URL, defaultPort int) (proxy.Cli
 // clientTLS is how a client asks: as curl does, it verifies what an edge
 // presents, and a pod's what anybody does. Of a node behind the edge the client
 // could verify nothing, as that has no certificate of a public authority.
-func (q *question) clientTLS(r control.TraceRequest, name string, verify bool) (*plan.ClientTLS, error) {
+func clientTLS(q *control.Question, r control.TraceRequest, name string, verify bool) (*plan.ClientTLS, error) {
 	c := &plan.ClientTLS{ServerName: name, ALPN: []string{"h2", "http/1.1"}}
 	if net.ParseIP(name) != nil {
 		c.ServerName = "" // RFC 6066: no literal addresses
@@ -164,10 +155,10 @@ func (q *question) clientTLS(r control.TraceRequest, name string, verify bool) (
 	case r.Insecure:
 		c.Why = "it was asked not to verify, as curl -k is"
 	case len(r.CAPEM) > 0:
-		q.certificates.roots = x509.NewCertPool()
-		if !q.certificates.roots.AppendCertsFromPEM(r.CAPEM) {
+		if !x509.NewCertPool().AppendCertsFromPEM(r.CAPEM) {
 			return nil, refuse("a PEM file of authorities' certificates", "there is no certificate to trust")
 		}
+		q.CAPEM = r.CAPEM
 		c.Trust, c.VerifyName = clientTrust, name
 	case verify:
 		c.Trust, c.VerifyName = plan.ACMTrust, name
@@ -196,21 +187,37 @@ func (q *question) clientTLS(r control.TraceRequest, name string, verify bool) (
 }
 
 // present gives the client a certificate.
-func (q *question) present(r control.TraceRequest) error {
+func present(q *control.Question, r control.TraceRequest) error {
 	if len(r.CertPEM) == 0 && len(r.KeyPEM) == 0 {
 		return nil
 	}
-	cert, err := tls.X509KeyPair(r.CertPEM, r.KeyPEM)
-	if err != nil {
+	if _, err := tls.X509KeyPair(r.CertPEM, r.KeyPEM); err != nil {
 		return refuse("PEM files of one certificate chain and its key", "client certificate: %v", err)
 	}
-	q.certificates.own = &cert
-	q.request.TLS.Certificate = clientCertificate
+	q.CertPEM, q.KeyPEM = r.CertPEM, r.KeyPEM
+	q.Request.TLS.Certificate = clientCertificate
 	return nil
 }
 
+// certificatesOf are those that the client of a question has.
+func certificatesOf(q *control.Question, shared certificates) (*nodeCertificates, error) {
+	c := &nodeCertificates{shared: shared}
+	if len(q.CertPEM) > 0 {
+		own, err := tls.X509KeyPair(q.CertPEM, q.KeyPEM)
+		if err != nil {
+			return nil, err
+		}
+		c.own = &own
+	}
+	if len(q.CAPEM) > 0 {
+		c.roots = x509.NewCertPool()
+		c.roots.AppendCertsFromPEM(q.CAPEM)
+	}
+	return c, nil
+}
+
 // whereTo finds the address to dial. Verify: the client can check who answers.
-func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port int) (verify bool, err error) {
+func (t *Testbed) whereTo(q *control.Question, r control.TraceRequest, u *url.URL, port int) (verify bool, err error) {
 	p := t.Plan()
 	if r.From != "" && r.From != "client" {
 		if r.Via != "" {
@@ -230,16 +237,16 @@ func (t *Testbed) whereTo(q *question, r control.TraceRequest, u *url.URL, port 
 	} else {
 		return false, refuse("", "nothing is there to ask")
 	}
-	q.request.Peer = n.Name
+	q.Request.Peer = n.Name
 	target, open := clientPort(n, port)
 	if !open && r.Via != "" {
 		target, open = viaPort(n, u, port)
 	}
 	if !open {
-		q.request.To = plan.Address{Upstream: t.Refused()}
+		q.Request.To = plan.Address{} // where nothing listens
 		return true, nil
 	}
-	q.request.To = plan.Address{Pod: n.Pod, Port: target, Private: n.App != nil && n.App.Private}
+	q.Request.To = plan.Address{Pod: n.Pod, Port: target, Private: n.App != nil && n.App.Private}
 	return n.Kind == plan.Edge || (r.Via == "" && t.verifiable(n)), nil
 }
 
@@ -310,16 +317,16 @@ func viaPort(n *plan.Node, u *url.URL, port int) (target int, open bool) {
 }
 
 // fromPod asks as the app in a pod does.
-func (t *Testbed) fromPod(q *question, p *plan.Plan, pod, host string, port int) error {
+func (t *Testbed) fromPod(q *control.Question, p *plan.Plan, pod, host string, port int) error {
 	if !slices.Contains(podNames(p), pod) {
 		return refuse("one of "+strings.Join(podNames(p), ", "), "there is no pod %q", pod)
 	}
-	e, err := t.network().lookup(pod, host, port)
+	e, err := t.crew.network().lookup(pod, host, port)
 	if err != nil {
 		return refuse("a Service of the cluster: NAME, NAME.NAMESPACE or NAME.NAMESPACE.svc.cluster.local; or a name of the internet", "pod %s cannot resolve %s: %v", pod, host, err)
 	}
-	q.from, q.pod = "app/"+pod, pod
-	q.request.To, q.request.Peer = e.Address, e.Node
+	q.From, q.Pod = "app/"+pod, pod
+	q.Request.To, q.Request.Peer = e.Address, e.Node
 	return nil
 }
 

@@ -7,10 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
-	"time"
 
 	"hoplab.dev/certs"
 	"hoplab.dev/passport"
@@ -34,14 +31,14 @@ type Options struct {
 
 // Testbed is a running plan.
 type Testbed struct {
-	options   Options
-	vault     *certs.Vault
-	addresses *addresses
-	recorder  *passport.Recorder
-	tokens    *control.Tokens
-	server    *control.Server
-	memory    *control.Memory
-	client    *control.Client
+	options  Options
+	vault    *certs.Vault
+	crew     crew
+	recorder *passport.Recorder
+	tokens   *control.Tokens
+	server   *control.Server
+	memory   *control.Memory
+	client   *control.Client
 
 	applying sync.Mutex // one change at a time
 
@@ -49,36 +46,63 @@ type Testbed struct {
 
 	mu        sync.RWMutex
 	plan      *plan.Plan
-	net       *network // of the plan
 	materials *plan.Materials
-	nodes     map[string]*node
-	published []*published
-	serving   sync.WaitGroup
+}
+
+// crew runs the nodes of a plan: all in this process, or each in its own.
+type crew interface {
+	// apply puts orders into force. On an error the old ones are.
+	apply(ctx context.Context, o orders) error
+	// hold makes every node let go of its idle upstream connections and keep
+	// none until the function that it returns is called.
+	hold() (release func())
+	// ask sends a request. Without an Answer.Root nothing was sent, because of
+	// the error.
+	ask(ctx context.Context, q *control.Question) (control.Answer, error)
+	// warm waits until every workload has its key and certificate, or ctx ends.
+	warm(ctx context.Context)
+
+	network() *network
+	health() map[string][]control.TargetHealth
+	leaves(ctx context.Context) map[string]control.Leaf
+	publications() []control.Published
+
+	close(ctx context.Context)
 }
 
 // Start brings a plan to life. When it returns every socket is bound, every
 // node serves, and every target of a load balancer was probed once, or a
 // second has passed.
 func Start(ctx context.Context, p *plan.Plan, m *plan.Materials, o Options) (*Testbed, error) {
-	t := &Testbed{options: o, recorder: passport.NewRecorder(), nodes: map[string]*node{}, plan: &plan.Plan{}, materials: m}
-	var err error
-	if t.addresses, err = newAddresses(o.Shared); err != nil {
+	t := &Testbed{options: o, recorder: passport.NewRecorder(), plan: &plan.Plan{}, materials: m}
+	a, err := newAddresses(o.Shared)
+	if err != nil {
 		return nil, err
 	}
 	if t.vault, err = certs.Open(ctx, o.State, m); err != nil {
-		t.addresses.close()
+		a.close()
 		return nil, err
 	}
 	t.tokens = control.NewTokens(nil)
 	t.memory = control.NewMemory()
 	t.server = control.NewServer(t, t.tokens)
 	t.client = control.NewClient(t.memory.Dial)
+	t.crew = newSite(a, t.vault, t.recorder, t.sign)
 	go func() { _ = t.server.Serve(t.memory) }()
 	if err := t.Apply(ctx, p, m); err != nil {
 		_ = t.Close(ctx)
 		return nil, err
 	}
 	return t, nil
+}
+
+// sign has the mesh CA sign for a node of this process, as for any other.
+func (t *Testbed) sign(ctx context.Context, node string, csr []byte) ([]byte, error) {
+	token, ok := t.tokens.Token(node) // another, when the node was dropped and came back
+	if !ok {
+		return nil, errors.New("the node has no token")
+	}
+	return t.client.Sign(ctx, token, csr)
 }
 
 // Plan is the one in force.
@@ -88,23 +112,11 @@ func (t *Testbed) Plan() *plan.Plan {
 	return t.plan
 }
 
-// network is that of the plan in force.
-func (t *Testbed) network() *network {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.net
-}
-
 // Recorder has the passports.
 func (t *Testbed) Recorder() *passport.Recorder { return t.recorder }
 
 // Server is the control API, to serve on further listeners.
 func (t *Testbed) Server() *control.Server { return t.server }
-
-// depth orders nodes so that what is asked is there before who asks.
-func depth(k plan.Kind) int {
-	return slices.Index([]plan.Kind{plan.AppKind, plan.Sidecar, plan.Gateway, plan.Edge, plan.Client}, k)
-}
 
 // Apply puts another plan into force. On an error the old one is.
 func (t *Testbed) Apply(ctx context.Context, p *plan.Plan, m *plan.Materials) error {
@@ -113,51 +125,31 @@ func (t *Testbed) Apply(ctx context.Context, p *plan.Plan, m *plan.Materials) er
 	if t.closed {
 		return errClosed
 	}
-	publications, err := t.publish(p)
+	publish, err := t.options.Publish.wanted(p)
 	if err != nil {
 		return err
 	}
-	release := t.Hold()
-	defer release()
 	old, oldMaterials := t.plan, t.materials
-	gone, err := t.enact(ctx, p, m)
-	if err == nil {
-		publications.commit()
+	if err := t.use(ctx, p, m); err != nil {
+		return err
 	}
-	t.retire(ctx, gone)
-	if err != nil {
-		publications.undo()
-		ctx := context.WithoutCancel(ctx)
-		gone, back := t.enact(ctx, old, oldMaterials)
-		if back != nil {
-			err = fmt.Errorf("%w; and on the way back to the old plan: %w", err, back)
-		}
-		t.retire(ctx, gone)
-	}
-	t.addresses.keep(sockets(t.plan))
+	err = t.crew.apply(ctx, orders{
+		plan: p, keys: m.WorkloadKeyAlgorithm, publish: publish,
+		runs: func(*plan.Node) bool { return true },
+	})
 	if err == nil {
-		t.firstProbes(ctx)
+		return nil
+	}
+	if back := t.use(context.WithoutCancel(ctx), old, oldMaterials); back != nil {
+		err = fmt.Errorf("%w; and on the way back to the old plan: %w", err, back)
 	}
 	return err
 }
 
-var errClosed = errors.New("the testbed is closed")
-
-// enact has the nodes do what a plan says. Gone are those that do nothing in it
-// and are to be retired. On an error some nodes do what it says and some do not.
-func (t *Testbed) enact(ctx context.Context, p *plan.Plan, m *plan.Materials) (gone []*node, err error) {
-	for i := range p.Nodes { // in order: addresses are given as they are asked for
-		for _, key := range socketsOf(&p.Nodes[i]) {
-			if t.addresses.has(key) {
-				continue
-			}
-			if err := t.addresses.listen(key); err != nil {
-				return nil, fmt.Errorf("%s: %w", p.Nodes[i].Name, err)
-			}
-		}
-	}
+// use has what nodes ask for be that of a plan: certificates, tokens.
+func (t *Testbed) use(ctx context.Context, p *plan.Plan, m *plan.Materials) error {
 	if err := t.vault.Update(ctx, m); err != nil {
-		return nil, err
+		return err
 	}
 	var names []string
 	for _, n := range p.Nodes {
@@ -165,63 +157,19 @@ func (t *Testbed) enact(ctx context.Context, p *plan.Plan, m *plan.Materials) (g
 	}
 	t.tokens.Update(names)
 	t.mu.Lock()
-	t.plan, t.net, t.materials = p, newNetwork(t.addresses, p), m
-	t.mu.Unlock()
-	order := slices.Clone(p.Nodes)
-	slices.SortStableFunc(order, func(a, b plan.Node) int { return depth(a.Kind) - depth(b.Kind) })
-	for _, n := range order {
-		replaced, err := t.applyNode(ctx, n)
-		if err != nil {
-			return gone, fmt.Errorf("%s: %w", n.Name, err)
-		}
-		if replaced != nil {
-			gone = append(gone, replaced)
-		}
-	}
-	t.mu.Lock()
 	defer t.mu.Unlock()
-	for name, n := range t.nodes {
-		if !slices.Contains(names, name) {
-			gone = append(gone, n)
-			delete(t.nodes, name)
-		}
-	}
-	return gone, nil
+	t.plan, t.materials = p, m
+	return nil
 }
+
+var errClosed = errors.New("the testbed is closed")
 
 // Hold makes every node let go of its idle upstream connections and keep none
 // until the function that it returns is called.
-func (t *Testbed) Hold() (release func()) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	var releases []func()
-	for _, n := range t.nodes {
-		if n.proxy != nil {
-			releases = append(releases, n.proxy.Hold())
-		}
-	}
-	return func() {
-		for _, r := range releases {
-			r()
-		}
-	}
-}
+func (t *Testbed) Hold() (release func()) { return t.crew.hold() }
 
-func (t *Testbed) firstProbes(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	t.mu.RLock()
-	nodes := make([]*node, 0, len(t.nodes))
-	for _, n := range t.nodes {
-		nodes = append(nodes, n)
-	}
-	t.mu.RUnlock()
-	for _, n := range nodes {
-		if n.proxy != nil {
-			n.proxy.FirstProbes(ctx)
-		}
-	}
-}
+// Warm waits until every workload has its key and certificate, or ctx ends.
+func (t *Testbed) Warm(ctx context.Context) { t.crew.warm(ctx) }
 
 // Close ends everything: no goroutine and no socket is left.
 func (t *Testbed) Close(ctx context.Context) error {
@@ -231,34 +179,10 @@ func (t *Testbed) Close(ctx context.Context) error {
 		return nil
 	}
 	t.closed = true
-	t.mu.Lock()
-	nodes := slices.Collect(maps.Values(t.nodes))
-	t.nodes = map[string]*node{}
-	published := t.published
-	t.published = nil
-	t.mu.Unlock()
-	for _, p := range published {
-		_ = p.seat.Close()
-		_ = p.socket.Close()
-	}
-	t.stop(ctx, nodes)
-	t.serving.Wait()
+	t.crew.close(ctx)
 	t.client.Close()
 	err := t.server.Close(ctx)
 	t.recorder.Close()
 	t.vault.Close()
-	t.addresses.close()
 	return err
-}
-
-// Warm waits until every workload has its key and certificate, or ctx ends.
-func (t *Testbed) Warm(ctx context.Context) {
-	t.mu.RLock()
-	nodes := slices.Collect(maps.Values(t.nodes))
-	t.mu.RUnlock()
-	for _, n := range nodes {
-		if n.workload != nil {
-			_, _ = n.workload.Certificate(ctx) // who needs it will be told why it is not there
-		}
-	}
 }

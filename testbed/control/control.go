@@ -89,11 +89,16 @@ type Certs struct {
 // Certificate is one of them, and who shows it to whom.
 type Certificate struct {
 	Name string `json:"name"` // of the material: "acm/ARN", "secret/NAMESPACE/NAME", or a node's name
+	Leaf
+	PresentedBy []string `json:"presentedBy"` // nodes
+	PresentedTo []string `json:"presentedTo"` // nodes
+}
+
+// Leaf is what is known of a certificate.
+type Leaf struct {
 	// Certificate is absent where there is none; Problem then says why.
 	*passport.Certificate
-	PresentedBy []string `json:"presentedBy"`       // nodes
-	PresentedTo []string `json:"presentedTo"`       // nodes
-	Problem     string   `json:"problem,omitempty"` // missing, unparsable, expired
+	Problem string `json:"problem,omitempty"` // missing, unparsable, expired
 }
 
 // MarshalJSON writes the schema, and empty lists where there are none.

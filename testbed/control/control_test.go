@@ -108,8 +108,8 @@ func (b *backend) Log(ctx context.Context, node string, follow bool) (<-chan str
 }
 func (b *backend) Certs(context.Context) (Certs, error) {
 	return Certs{Certificates: []Certificate{
-		{Name: "secret/a/b", Certificate: &passport.Certificate{Subject: "CN=a"}, PresentedBy: []string{"gateway/a/b"}},
-		{Name: "secret/a/c", Problem: "missing"},
+		{Name: "secret/a/b", Leaf: Leaf{Certificate: &passport.Certificate{Subject: "CN=a"}}, PresentedBy: []string{"gateway/a/b"}},
+		{Name: "secret/a/c", Leaf: Leaf{Problem: "missing"}},
 	}}, nil
 }
 func (b *backend) CertPEM(_ context.Context, name string, key bool) ([]byte, error) {
