@@ -2,6 +2,10 @@ package certs
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -115,4 +119,27 @@ func parseIdentity(spiffeID string) (*url.URL, error) {
 		return nil, fmt.Errorf("identity %q: want spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT", spiffeID)
 	}
 	return id, nil
+}
+
+// Server makes the certificate of a server of the mesh's own, control, for a
+// DNS name by which nodes call it. It is made anew at each start, and lives as
+// long as that of a workload at most.
+func (ca *MeshCA) Server(name string) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	leaf, err := sign(&x509.Certificate{
+		DNSNames:              []string{name},
+		NotBefore:             now.Add(-meshClockSkew),
+		NotAfter:              now.Add(meshMaxTTL),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+	}, ca.root, key.Public(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}, nil
 }

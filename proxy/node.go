@@ -163,6 +163,40 @@ func (n *Node) accept(c net.Conn, original string, port portKey) {
 	}()
 }
 
+// Drain lets every connection end in peace, as Apply does where a filter chain
+// is gone, and returns when none is left or ctx ends. It is for a node that is
+// to end and whose listeners are closed: no request is lost that was on its way
+// on a connection (istio: MeshConfig.terminationDrainDuration).
+func (n *Node) Drain(ctx context.Context) {
+	told := map[*downstream]bool{}
+	for {
+		n.mu.Lock()
+		var fresh []*downstream
+		for d := range n.conns {
+			if !told[d] {
+				fresh = append(fresh, d)
+			}
+		}
+		left := len(n.conns)
+		n.mu.Unlock()
+		for _, d := range fresh {
+			told[d] = true
+			d.drain()
+		}
+		if left == 0 {
+			return
+		}
+		select {
+		case <-time.After(drainPoll):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drainPoll is how often a node that drains looks whether it is done.
+const drainPoll = 10 * time.Millisecond
+
 // Close stops accepting, lets running requests end until ctx does, and closes
 // everything. It returns when no goroutine of the node is left.
 func (n *Node) Close(ctx context.Context) error {

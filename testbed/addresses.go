@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 
 	"hoplab.dev/plan"
+	"hoplab.dev/testbed/control"
 )
 
 // addresses gives every pod an address of its own, and knows which socket
@@ -29,7 +32,9 @@ type addresses struct {
 	mu      sync.Mutex
 	pods    map[string]int        // index of a pod's address
 	podsAt  map[netip.Addr]string // the pods by their addresses in the cluster
-	bound   map[socketKey]*socket // open sockets
+	bound   map[socketKey]*socket // open sockets of this process
+	given   map[string]netip.Addr // pods' addresses, where others give them
+	remote  map[socketKey]string  // sockets of other processes
 	cluster sync.Map              // real host:port -> the cluster's host:port
 }
 
@@ -48,6 +53,9 @@ const (
 	privateAddress               // of an app behind a sidecar: only the pod sees it
 	outboundAddress              // of a sidecar, for its own app on the way out
 )
+
+// whereNames are those between processes.
+var whereNames = []string{"", "private", "outbound"}
 
 // The first range is 127.20.0.0/16. A second hoplab takes 127.21.0.0/16, and
 // so on; a pod's further addresses lie 70 and 140 above.
@@ -68,7 +76,7 @@ var inboundSource = netip.MustParseAddr("127.0.0.6")
 func newAddresses(shared bool) (*addresses, error) {
 	a := &addresses{
 		shared: shared, base: firstBase, pods: map[string]int{}, podsAt: map[netip.Addr]string{},
-		bound: map[socketKey]*socket{},
+		bound: map[socketKey]*socket{}, remote: map[socketKey]string{},
 	}
 	var err error
 	if a.closed, err = holdPort(); err != nil {
@@ -92,6 +100,59 @@ func newAddresses(shared bool) (*addresses, error) {
 	return a, nil
 }
 
+// givenAddresses are those that another process gives out: learn tells them.
+func givenAddresses() (*addresses, error) {
+	a := &addresses{
+		pods: map[string]int{}, podsAt: map[netip.Addr]string{}, given: map[string]netip.Addr{},
+		bound: map[socketKey]*socket{}, remote: map[socketKey]string{},
+	}
+	var err error
+	a.closed, err = holdPort()
+	return a, err
+}
+
+// learn takes over what another process tells. A socket of which it knows
+// nothing, as it was itself started anew, stays where it was.
+func (a *addresses) learn(n control.Network) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.shared = n.Shared
+	for pod, ip := range n.Pods {
+		a.given[pod] = ip
+		if pod != "" {
+			a.podsAt[ip] = pod
+		}
+	}
+	a.learnSockets(n.Sockets)
+}
+
+func (a *addresses) learnSockets(sockets []control.Socket) {
+	for _, s := range sockets {
+		key := socketKey{s.Pod, s.Port, where(slices.Index(whereNames, s.Where))}
+		if was := a.remote[key]; was != s.Addr {
+			a.cluster.Delete(was)
+		}
+		a.remote[key] = s.Addr
+		if host, _, err := net.SplitHostPort(s.Addr); err == nil {
+			a.cluster.Store(s.Addr, net.JoinHostPort(host, strconv.Itoa(s.Port)))
+		}
+	}
+}
+
+// sockets are those of this process, for another to learn.
+func (a *addresses) sockets() []control.Socket {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []control.Socket
+	for key, l := range a.bound {
+		out = append(out, control.Socket{Pod: key.pod, Port: key.port, Where: whereNames[key.where], Addr: l.Addr().String()})
+	}
+	slices.SortFunc(out, func(x, y control.Socket) int {
+		return cmp.Or(cmp.Compare(x.Pod, y.Pod), cmp.Compare(x.Where, y.Where), x.Port-y.Port)
+	})
+	return out
+}
+
 // ip is an address that a pod's sockets are bound to.
 func (a *addresses) ip(pod string, w where) netip.Addr {
 	if a.shared {
@@ -107,6 +168,9 @@ func (a *addresses) ip(pod string, w where) netip.Addr {
 func (a *addresses) podIP(pod string) netip.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if ip, ok := a.given[pod]; ok {
+		return ip
+	}
 	i, ok := a.pods[pod]
 	if !ok {
 		i = clientIndex
@@ -192,10 +256,13 @@ func (a *addresses) real(to plan.Address) string {
 // socket is the real address of a port of a pod.
 func (a *addresses) socket(key socketKey) string {
 	a.mu.Lock()
-	l := a.bound[key]
+	l, remote := a.bound[key], a.remote[key]
 	a.mu.Unlock()
-	if l != nil {
+	switch {
+	case l != nil:
 		return l.Addr().String()
+	case remote != "":
+		return remote
 	}
 	// Another's program that listens on all addresses would answer on the pod's.
 	return a.closed.addr

@@ -211,7 +211,7 @@ func (s *site) retire(ctx context.Context, nodes []*node) {
 
 // stop ends nodes, side by side.
 func (s *site) stop(ctx context.Context, nodes []*node) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, n := range nodes {

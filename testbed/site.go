@@ -23,7 +23,8 @@ type site struct {
 	certificates certificates
 	sink         passport.Sink
 	// sign has the mesh CA sign the CSR of a node.
-	sign func(ctx context.Context, node string, csr []byte) ([]byte, error)
+	sign  func(ctx context.Context, node string, csr []byte) ([]byte, error)
+	grace time.Duration // how long running requests may go on when a node ends
 
 	orders orders // the last that were put into force; of apply alone
 
@@ -54,7 +55,7 @@ type orders struct {
 func newSite(a *addresses, c certificates, sink passport.Sink, sign func(ctx context.Context, node string, csr []byte) ([]byte, error)) *site {
 	nothing := &plan.Plan{}
 	return &site{
-		addresses: a, certificates: c, sink: sink, sign: sign,
+		addresses: a, certificates: c, sink: sink, sign: sign, grace: stopTimeout,
 		orders: orders{plan: nothing}, plan: nothing, net: newNetwork(a, nothing), nodes: map[string]*node{},
 	}
 }
@@ -225,7 +226,7 @@ func (s *site) leaves(ctx context.Context) map[string]control.Leaf {
 		}
 		switch cert, err := n.workload.Certificate(ctx); {
 		case errors.Is(err, context.DeadlineExceeded):
-			out[n.plan.Name] = control.Leaf{Problem: "being made"}
+			out[n.plan.Name] = control.Leaf{Problem: beingMade}
 		case err != nil:
 			out[n.plan.Name] = control.Leaf{Problem: err.Error()}
 		default:
@@ -270,11 +271,9 @@ func (s *site) ask(ctx context.Context, q *control.Question) (out control.Answer
 	return out, err
 }
 
-// close ends everything: no goroutine and no socket of the site is left.
-func (s *site) close(ctx context.Context) {
+// unpublish closes what is published.
+func (s *site) unpublish() {
 	s.mu.Lock()
-	nodes := slices.Collect(maps.Values(s.nodes))
-	s.nodes = map[string]*node{}
 	published := s.published
 	s.published = nil
 	s.mu.Unlock()
@@ -282,7 +281,37 @@ func (s *site) close(ctx context.Context) {
 		_ = p.seat.Close()
 		_ = p.socket.Close()
 	}
+}
+
+// drain lets what goes on end in peace: who comes now is refused, and may go
+// elsewhere. It returns when nothing goes on any more or ctx ends.
+func (s *site) drain(ctx context.Context) {
+	s.unpublish()
+	nodes := s.running()
+	for _, n := range nodes {
+		n.leave()
+	}
+	s.addresses.keep(nil)
+	var all sync.WaitGroup
+	for _, n := range nodes {
+		if n.proxy != nil {
+			all.Go(func() { n.proxy.Drain(ctx) })
+		}
+	}
+	all.Wait()
+}
+
+// close ends everything: no goroutine and no socket of the site is left.
+func (s *site) close(ctx context.Context) {
+	s.unpublish()
+	s.mu.Lock()
+	nodes := slices.Collect(maps.Values(s.nodes))
+	s.nodes = map[string]*node{}
+	s.mu.Unlock()
 	s.stop(ctx, nodes)
 	s.serving.Wait()
 	s.addresses.close()
 }
+
+// beingMade is the problem of a certificate that is on its way.
+const beingMade = "being made"

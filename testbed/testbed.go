@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 
 	"hoplab.dev/certs"
@@ -27,6 +28,23 @@ type Options struct {
 	CA string
 	// Stop is called when the control API is asked to end everything.
 	Stop func()
+	// Fleet has each node be a process of its own; nil: all are in this one.
+	Fleet *Fleet
+}
+
+// Fleet says how nodes in other processes find control.
+type Fleet struct {
+	// Listener is where they call. It becomes the testbed's own.
+	Listener net.Listener
+	// Credentials is the folder in which each node finds, in the folder of its
+	// name, a token and the CA of control. Everybody may read the files, not
+	// their owner alone.
+	Credentials string
+	Everybody   bool
+	// Update is told the nodes that are to be there from now on, to start and
+	// to end their processes, and does not wait for them. Nil: nobody does, and
+	// nodes come when they come.
+	Update func([]plan.Node)
 }
 
 // Testbed is a running plan.
@@ -85,9 +103,27 @@ func Start(ctx context.Context, p *plan.Plan, m *plan.Materials, o Options) (*Te
 	}
 	t.tokens = control.NewTokens(nil)
 	t.memory = control.NewMemory()
-	t.server = control.NewServer(t, t.tokens)
 	t.client = control.NewClient(t.memory.Dial)
-	t.crew = newSite(a, t.vault, t.recorder, t.sign)
+	var nodes control.Nodes
+	var outside net.Listener
+	if o.Fleet == nil {
+		t.crew = newSite(a, t.vault, t.recorder, t.sign)
+	} else {
+		f := newFleet(o.Fleet, a, t.vault, t.recorder)
+		t.crew, nodes = f, f
+		t.tokens = control.OpenTokens(control.CredentialsFolder{
+			Path: o.Fleet.Credentials, CA: t.vault.MeshRoots(), Everybody: o.Fleet.Everybody,
+		})
+		if outside, err = control.ListenTLS(o.Fleet.Listener, t.vault.MeshCA().Server); err != nil {
+			f.close(ctx)
+			t.vault.Close()
+			return nil, err
+		}
+	}
+	t.server = control.NewServer(t, nodes, t.tokens)
+	if outside != nil {
+		go func() { _ = t.server.Serve(outside) }()
+	}
 	go func() { _ = t.server.Serve(t.memory) }()
 	if err := t.Apply(ctx, p, m); err != nil {
 		_ = t.Close(ctx)
@@ -155,7 +191,9 @@ func (t *Testbed) use(ctx context.Context, p *plan.Plan, m *plan.Materials) erro
 	for _, n := range p.Nodes {
 		names = append(names, n.Name)
 	}
-	t.tokens.Update(names)
+	if err := t.tokens.Update(names); err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.plan, t.materials = p, m

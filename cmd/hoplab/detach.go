@@ -39,6 +39,9 @@ func (o *upOptions) runDetached(ctx context.Context, c *cli, ref string) error {
 	for _, p := range o.publish {
 		args = append(args, "--publish", p)
 	}
+	if o.processes {
+		args = append(args, "--processes")
+	}
 	child := exec.Command(self, append(args, "--", ref)...)
 	child.Stderr = log
 	detach(child)

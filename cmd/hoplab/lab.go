@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"time"
 
 	"hoplab.dev/certs"
@@ -75,15 +76,40 @@ func (c *cli) state() (*certs.State, *runs.Dir, error) {
 
 // start brings a lab to life in this process, without publishing its ports.
 func (c *cli) start(ctx context.Context, l *lab) (*testbed.Testbed, func(), error) {
+	return c.startWith(ctx, l, nil)
+}
+
+func (c *cli) startWith(ctx context.Context, l *lab, fleet *testbed.Fleet) (*testbed.Testbed, func(), error) {
 	state, _, err := c.state()
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := c.bringUp(ctx, l, testbed.Options{State: state})
+	t, err := c.bringUp(ctx, l, testbed.Options{State: state, Fleet: fleet})
 	if err != nil {
 		return nil, nil, err
 	}
 	return t, func() { closeSoon(ctx, t) }, nil
+}
+
+// startProcesses is start with each node in a process of its own.
+func (c *cli) startProcesses(ctx context.Context, l *lab) (*testbed.Testbed, func(), error) {
+	credentials, err := os.MkdirTemp("", "hoplab-nodes-")
+	if err != nil {
+		return nil, nil, err
+	}
+	remove := func() { _ = os.RemoveAll(credentials) }
+	fleet, end, err := c.processes(credentials)
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	t, stop, err := c.startWith(ctx, l, fleet)
+	if err != nil {
+		end()
+		remove()
+		return nil, nil, err
+	}
+	return t, func() { end(); stop(); remove() }, nil
 }
 
 // bringUp is testbed.Start, with a word where it lasts.

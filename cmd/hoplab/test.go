@@ -14,6 +14,7 @@ import (
 func testCommand() *command {
 	f := newFlags("test")
 	all := f.Bool("all", false, "the whole catalogue")
+	processes := f.Bool("processes", false, "run each node as a process of its own")
 	output := f.StringP("output", "o", "text", "text, json or junit")
 	return &command{
 		name: "test", args: "[flags] [SCENARIO]", short: "run a scenario's checks", maxArgs: 1, flags: f,
@@ -34,7 +35,7 @@ func testCommand() *command {
 			var reports []checks.Report
 			failures := 0
 			for _, ref := range refs {
-				r, err := c.runChecks(ctx, ref, *all)
+				r, err := c.runChecks(ctx, ref, *all, *processes)
 				if err != nil {
 					_ = write(c.stdout, reports) // of those before
 					return err
@@ -54,8 +55,8 @@ func testCommand() *command {
 }
 
 // runChecks runs the checks of one scenario. Quiet: what is wrong in it is not
-// said, as it may be what the checks are about.
-func (c *cli) runChecks(ctx context.Context, ref string, quiet bool) (checks.Report, error) {
+// said, as it may be what the checks are about. Processes: each node is one.
+func (c *cli) runChecks(ctx context.Context, ref string, quiet, processes bool) (checks.Report, error) {
 	read := c.load
 	if quiet {
 		read = c.read
@@ -70,7 +71,11 @@ func (c *cli) runChecks(ctx context.Context, ref string, quiet bool) (checks.Rep
 	if l.out.World.Scenario == nil || len(l.out.World.Scenario.Spec.Checks) == 0 {
 		return checks.Report{}, failed("write spec.checks in its scenario.yaml", errors.New(ref+" has no checks"))
 	}
-	t, stop, err := c.start(ctx, l)
+	start := c.start
+	if processes {
+		start = c.startProcesses
+	}
+	t, stop, err := start(ctx, l)
 	if err != nil {
 		return checks.Report{}, err
 	}

@@ -23,6 +23,9 @@ type upOptions struct {
 	name    string
 	publish []string
 	output  string
+
+	processes bool
+	fleet     func(run *runs.Run) (*testbed.Fleet, func(), error) // nil: all nodes are in this process
 }
 
 func upCommand() *command {
@@ -32,6 +35,7 @@ func upCommand() *command {
 	f.StringVar(&o.name, "name", "", "name of the run (default: the scenario's)")
 	f.StringArrayVar(&o.publish, "publish", nil, "bind a port elsewhere on 127.0.0.1: `[NAME:]PORT=LOCALPORT`, or auto; may be given again")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
+	f.BoolVar(&o.processes, "processes", false, "run each node as a process of its own")
 	return &command{
 		name: "up", args: "[flags] [SCENARIO]", short: "bring a scenario up, serve and follow its files until interrupted", maxArgs: 1, flags: f,
 		long: `
@@ -57,6 +61,14 @@ func (o *upOptions) run(ctx context.Context, c *cli, args []string) error {
 	if o.detach {
 		return o.runDetached(ctx, c, ref)
 	}
+	if o.processes {
+		o.fleet = func(run *runs.Run) (*testbed.Fleet, func(), error) { return c.processes(run.File("nodes")) }
+	}
+	return o.claim(ctx, c, ref, publish)
+}
+
+// claim serves a SCENARIO under the name of a run that nobody else has.
+func (o *upOptions) claim(ctx context.Context, c *cli, ref string, publish *testbed.Publish) error {
 	l, err := c.load(ref)
 	if err != nil {
 		return err
@@ -110,7 +122,18 @@ func (o *upOptions) publications(c *cli) (*testbed.Publish, error) {
 func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, state *certs.State, publish *testbed.Publish) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	t, err := c.bringUp(ctx, l, testbed.Options{State: state, Publish: publish, CA: run.CA(), Stop: stop})
+	options := testbed.Options{State: state, Publish: publish, CA: run.CA(), Stop: stop}
+	end := func() {}
+	if o.fleet != nil {
+		var err error
+		if options.Fleet, end, err = o.fleet(run); err != nil {
+			return err
+		}
+	}
+	t, err := c.bringUp(ctx, l, options)
+	if err != nil {
+		end()
+	}
 	switch {
 	case errors.Is(err, testbed.ErrPublish):
 		return usage("--publish PORT=LOCALPORT, or --publish auto", "%v", err)
@@ -118,6 +141,7 @@ func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, st
 		return err
 	}
 	defer closeSoon(ctx, t)
+	defer end() // the nodes first: they have something to tell yet
 	ca, err := t.CertPEM(ctx, "acm", false)
 	if err != nil {
 		return err

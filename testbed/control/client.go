@@ -20,6 +20,7 @@ import (
 type Client struct {
 	http      *http.Client
 	transport *http.Transport
+	token     string // of a node; "": the asker owns the socket
 }
 
 // NewClient asks over connections that dial opens: DialUnix, or Memory.Dial.
@@ -176,6 +177,9 @@ func (c *Client) send(ctx context.Context, method, path string, h http.Header, b
 	req, err := http.NewRequestWithContext(ctx, method, "http://hoplab"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	for name, values := range h {
 		req.Header[name] = values

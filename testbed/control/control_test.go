@@ -155,7 +155,7 @@ func each(t *testing.T, test func(t *testing.T, b *backend, tokens *Tokens, s *S
 	for name, open := range transports {
 		t.Run(name, func(t *testing.T) {
 			b, tokens := newBackend(), NewTokens([]string{"client", "sidecar/shop/web-0"})
-			s := NewServer(b, tokens)
+			s := NewServer(b, nil, tokens)
 			l, dial := open(t)
 			served := make(chan error, 1)
 			go func() { served <- s.Serve(l) }()
@@ -360,7 +360,7 @@ func TestSign(t *testing.T) {
 			status  int
 			message string
 		}{
-			"no token":            {"", csr, 401, "must come with the token"},
+			"no token":            {"", csr, 401, "takes the token of a node"},
 			"a wrong token":       {strings.Repeat("0", 64), csr, 403, "of no node"},
 			"half a token":        {token[:32], csr, 403, "of no node"},
 			"no service account":  {client, csr, 403, "client has no service account"},
@@ -410,7 +410,7 @@ func TestTrace(t *testing.T) {
 
 func TestTraceOfALargeBody(t *testing.T) {
 	b, m := newBackend(), NewMemory()
-	s := NewServer(b, NewTokens(nil))
+	s := NewServer(b, nil, NewTokens(nil))
 	go s.Serve(m)
 	defer s.Close(t.Context())
 	c := NewClient(m.Dial)

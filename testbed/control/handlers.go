@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -127,6 +128,8 @@ func (s *Server) certPEM(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case name != "acm" && name != "mesh" && (namespace == "" || secret == "" || strings.Contains(secret, "/")):
 		return &Error{http.StatusBadRequest, fmt.Sprintf("there are no certificates under %q", name), "want acm, mesh or NAMESPACE/SECRET"}
+	case key && r.TLS != nil:
+		return &Error{http.StatusForbidden, "keys are given to nobody in another process", "ask where control runs"}
 	case key && !ofSecret:
 		return &Error{http.StatusForbidden, "the key of an authority is given to nobody", "only a Secret's key is; name NAMESPACE/SECRET"}
 	}
@@ -144,14 +147,9 @@ func (s *Server) csr(w http.ResponseWriter, r *http.Request) error {
 	if _, err := query(r); err != nil {
 		return err
 	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		return &Error{http.StatusUnauthorized, "a CSR must come with the token of its node", "send Authorization: Bearer TOKEN"}
-	}
-	node, ok := s.tokens.Identity(token)
-	if !ok {
-		return &Error{http.StatusForbidden, "the token is of no node of this scenario", ""}
+	node, err := s.caller(r)
+	if err != nil {
+		return err
 	}
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCSR))
 	if err != nil {
@@ -232,8 +230,9 @@ func (s *Server) untilStop(r *http.Request) (ctx context.Context, done func()) {
 // client is gone. Lines that are there already go out together.
 func stream[T any](w http.ResponseWriter, contentType string, from <-chan T, write func(io.Writer, T) error) {
 	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(http.StatusOK)
 	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // the request is read; its deadline would end the stream
+	w.WriteHeader(http.StatusOK)
 	if out.Flush() != nil { // the client may know that its stream has begun
 		return
 	}

@@ -1,10 +1,82 @@
 package control
 
 import (
+	"context"
 	"net/http"
+	"net/netip"
 
+	"hoplab.dev/certs"
+	"hoplab.dev/passport"
+	"hoplab.dev/plan"
 	"hoplab.dev/proxy"
 )
+
+// A node in a process of its own keeps one stream open, by which control tells
+// it what to do, as istiod does by xDS. What control wants an answer to has an
+// ID; the node replies under it.
+
+// Event is what control tells a node: one of its fields, or nothing, so that
+// the node knows that control is there.
+type Event struct {
+	ID       uint64    `json:"id,omitempty"` // to reply under; 0: no reply is wanted
+	Network  *Network  `json:"network,omitempty"`
+	Orders   *Orders   `json:"orders,omitempty"`
+	Question *Question `json:"question,omitempty"`
+	Cancel   uint64    `json:"cancel,omitempty"` // the Question that nobody waits for any more
+	// Hold has the node let go of its idle upstream connections, and keep none
+	// until it is told to Release the same number, or loses control.
+	Hold    uint64 `json:"hold,omitempty"`
+	Release uint64 `json:"release,omitempty"`
+}
+
+// Orders are what a node is to do.
+type Orders struct {
+	// Plan is the whole one: a pod may ask anybody.
+	Plan         *plan.Plan    `json:"plan"`
+	KeyAlgorithm string        `json:"keyAlgorithm"` // of its workload key
+	Publish      []Publication `json:"publish,omitempty"`
+	// Materials are those that the node's own part of the plan names.
+	Materials certs.Bundle `json:"materials"`
+}
+
+// Network is where everybody is.
+type Network struct {
+	Shared  bool                  `json:"shared,omitempty"` // all pods share 127.0.0.1
+	Pods    map[string]netip.Addr `json:"pods"`             // addresses in the cluster; of "" the client's
+	Sockets []Socket              `json:"sockets"`
+}
+
+// Socket is what stands for a port of a pod.
+type Socket struct {
+	Pod   string `json:"pod"`
+	Port  int    `json:"port"` // the cluster's
+	Where string `json:"where,omitempty"`
+	Addr  string `json:"addr"` // host:port to dial
+}
+
+// Report is what a node tells of itself.
+type Report struct {
+	Sockets   []Socket       `json:"sockets,omitempty"` // its own
+	Published []Published    `json:"published,omitempty"`
+	Health    []TargetHealth `json:"health,omitempty"`
+	Leaf      *Leaf          `json:"leaf,omitempty"` // of its workload certificate; nil: not yet, or never
+}
+
+// Reply is a node's to an Event.
+type Reply struct {
+	ID     uint64 `json:"id"`
+	Answer Answer `json:"answer,omitzero"` // to a Question
+	Error  string `json:"error,omitempty"`
+	// Publish: the error is that a port cannot be bound outside the cluster.
+	Publish bool   `json:"publish,omitempty"`
+	Report  Report `json:"report"`
+}
+
+// End is a passport.ConnEnd or a passport.RequestEnd.
+type End struct {
+	Conn    *passport.ConnEnd    `json:"conn,omitempty"`
+	Request *passport.RequestEnd `json:"request,omitempty"`
+}
 
 // Publication is a port of a node that is to be bound outside the cluster.
 type Publication struct {
@@ -33,4 +105,15 @@ type Answer struct {
 	Status  int         `json:"status,omitempty"`
 	Headers http.Header `json:"headers,omitempty"`
 	Body    []byte      `json:"body,omitempty"`
+}
+
+// Nodes is the part of a running hoplab that has its nodes in processes of
+// their own.
+type Nodes interface {
+	// Attend gives what a node is to be told, until ctx ends: then the channel
+	// is closed, as it is when the node calls again from somewhere else.
+	Attend(ctx context.Context, node string, r Report) (<-chan Event, error)
+	Reply(node string, r Reply)
+	Report(node string, r Report)
+	Ends(node string, ends []End) error
 }

@@ -34,6 +34,7 @@ const (
 // Server answers for a Backend.
 type Server struct {
 	backend Backend
+	nodes   Nodes // nil: all are in this process
 	tokens  *Tokens
 	http    *http.Server
 
@@ -43,9 +44,9 @@ type Server struct {
 }
 
 // NewServer is a server of an API that serves nowhere yet. The tokens are
-// those that may have a CSR signed.
-func NewServer(b Backend, tokens *Tokens) *Server {
-	s := &Server{backend: b, tokens: tokens}
+// those of the nodes; n may be nil.
+func NewServer(b Backend, n Nodes, tokens *Tokens) *Server {
+	s := &Server{backend: b, nodes: n, tokens: tokens}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           guard(s.routes()),
@@ -103,20 +104,25 @@ func (s *Server) closeUnused() {
 func (s *Server) routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true).UseEncodedPath() // an id may hold a slash
 	for _, route := range []struct {
+		who          who
 		method, path string
 		handle       handler
 	}{
-		{"GET", "/v1/status", s.status},
-		{"GET", "/v1/passports", s.passports},
-		{"GET", "/v1/passports/{id}", s.passport},
-		{"GET", "/v1/logs", s.logs},
-		{"GET", "/v1/certs", s.certs},
-		{"GET", "/v1/certs/pem", s.certPEM},
-		{"POST", "/v1/csr", s.csr},
-		{"POST", "/v1/trace", s.trace},
-		{"POST", "/v1/down", s.down},
+		{people, "GET", "/v1/status", s.status},
+		{people, "GET", "/v1/passports", s.passports},
+		{people, "GET", "/v1/passports/{id}", s.passport},
+		{people, "GET", "/v1/logs", s.logs},
+		{people, "GET", "/v1/certs", s.certs},
+		{people, "GET", "/v1/certs/pem", s.certPEM},
+		{people, "POST", "/v1/trace", s.trace},
+		{owner, "POST", "/v1/down", s.down},
+		{nodes, "POST", "/v1/csr", s.csr},
+		{nodes, "POST", "/v1/node/attend", s.attend},
+		{nodes, "POST", "/v1/node/reply", s.reply},
+		{nodes, "POST", "/v1/node/report", s.report},
+		{nodes, "POST", "/v1/node/ends", s.ends},
 	} {
-		r.Handle(route.path, route.handle).Methods(route.method)
+		r.Handle(route.path, s.admit(route.who, route.handle)).Methods(route.method)
 		r.HandleFunc(route.path, func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Allow", route.method)
 			refuse(w, &Error{http.StatusMethodNotAllowed, req.Method + " " + req.URL.Path + " is not possible", "use " + route.method})
@@ -167,6 +173,9 @@ func refuse(w http.ResponseWriter, err error) {
 		if e.Status < 400 || e.Status > 599 {
 			e = &Error{http.StatusInternalServerError, e.Message, e.Hint}
 		}
+	}
+	if e.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	_ = reply(w, e.Status, e)
 }

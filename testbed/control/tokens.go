@@ -5,6 +5,9 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 )
@@ -16,6 +19,8 @@ const tokenBytes = 32
 // the service account of one node, as the projected token of audience
 // "istio-ca" does for a pod.
 type Tokens struct {
+	folder *CredentialsFolder // nil: they are of this process alone
+
 	mu     sync.Mutex
 	byNode map[string]string
 }
@@ -23,13 +28,34 @@ type Tokens struct {
 // NewTokens makes a random token for each node.
 func NewTokens(nodes []string) *Tokens {
 	t := &Tokens{byNode: map[string]string{}}
-	t.Update(nodes)
+	_ = t.Update(nodes) // no folder, no error
 	return t
 }
 
+// CredentialsFolder is where nodes in other processes find their credentials:
+// each in the folder of its own name, and nothing else there.
+type CredentialsFolder struct {
+	Path string
+	CA   []byte // PEM of the mesh's roots
+	// Everybody may read the files: who may reach them is told otherwise, as by
+	// what is mounted into a container. Default: their owner alone.
+	Everybody bool
+}
+
+// Of is the folder of a node.
+func (f *CredentialsFolder) Of(node string) string {
+	return filepath.Join(f.Path, filepath.FromSlash(node))
+}
+
+// OpenTokens are tokens that are kept in a folder: who comes again under the
+// name of a node finds the token that it had.
+func OpenTokens(f CredentialsFolder) *Tokens {
+	return &Tokens{folder: &f, byNode: map[string]string{}}
+}
+
 // Update makes tokens for the nodes that are new, and voids those of nodes
-// that are gone. The others keep theirs.
-func (t *Tokens) Update(nodes []string) {
+// that are gone. The others keep theirs. An error is of the folder.
+func (t *Tokens) Update(nodes []string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for node := range t.byNode {
@@ -38,12 +64,50 @@ func (t *Tokens) Update(nodes []string) {
 		}
 	}
 	for _, node := range nodes {
-		if _, ok := t.byNode[node]; !ok {
-			var secret [tokenBytes]byte
-			_, _ = rand.Read(secret[:]) // never fails: crypto/rand
-			t.byNode[node] = hex.EncodeToString(secret[:])
+		if _, ok := t.byNode[node]; ok {
+			continue
 		}
+		token, err := t.folder.token(node)
+		if err != nil {
+			return err
+		}
+		t.byNode[node] = token
 	}
+	return nil
+}
+
+// token is the one that a node has, or a new one.
+func (f *CredentialsFolder) token(node string) (string, error) {
+	var secret [tokenBytes]byte
+	_, _ = rand.Read(secret[:]) // never fails: crypto/rand
+	token := hex.EncodeToString(secret[:])
+	if f == nil {
+		return token, nil
+	}
+	folder, mode := fs.FileMode(0o700), fs.FileMode(0o600)
+	if f.Everybody {
+		folder, mode = 0o755, 0o644
+	}
+	dir := f.Of(node)
+	if err := os.MkdirAll(dir, folder); err != nil {
+		return "", err
+	}
+	if err := replaceFile(filepath.Join(dir, caFile), f.CA, mode); err != nil {
+		return "", err
+	}
+	if kept, err := os.ReadFile(filepath.Join(dir, tokenFile)); err == nil && len(kept) == len(token) {
+		return string(kept), nil
+	}
+	return token, replaceFile(filepath.Join(dir, tokenFile), []byte(token), mode)
+}
+
+// replaceFile writes a file, whole or not at all.
+func replaceFile(path string, content []byte, mode fs.FileMode) error {
+	next := path + ".new"
+	if err := os.WriteFile(next, content, mode); err != nil {
+		return err
+	}
+	return os.Rename(next, path)
 }
 
 // Token is a node's own; false: there is no such node.

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"hoplab.dev/plan"
+	"hoplab.dev/testbed"
+	"hoplab.dev/testbed/control"
+	"hoplab.dev/testbed/runs"
+)
+
+// nodeKinds are the words after `hoplab node`, with what each runs.
+var nodeKinds = []string{"control", string(plan.Edge), string(plan.Gateway), string(plan.Sidecar), string(plan.AppKind), string(plan.Client)}
+
+type nodeOptions struct {
+	name, control, credentials string
+	endWithStdin               bool
+
+	listen string // of control alone
+	up     upOptions
+
+	flags *pflag.FlagSet
+}
+
+// runControl is `hoplab up` whose nodes are started by somebody else.
+func (o *nodeOptions) runControl(ctx context.Context, c *cli, args []string) error {
+	for _, flag := range []string{"name", "control"} {
+		if o.flags.Changed(flag) {
+			return usage("hoplab help node", "node control: --%s is of the other kinds", flag)
+		}
+	}
+	if o.credentials == "" {
+		return usage("hoplab help node", "node control: --credentials is missing")
+	}
+	if err := oneOf("node control", "output form", o.up.output, "text", "json"); err != nil {
+		return err
+	}
+	publish, err := o.up.publications(c)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp4", o.listen)
+	if err != nil {
+		return usage("--listen HOST:PORT of this machine that is free", "node control: %v", err)
+	}
+	o.up.fleet = func(*runs.Run) (*testbed.Fleet, func(), error) {
+		return &testbed.Fleet{Listener: l, Credentials: o.credentials, Everybody: true}, func() {}, nil
+	}
+	return o.up.claim(ctx, c, argument(args), publish)
+}
+
+func nodeCommand() *command {
+	o := &nodeOptions{}
+	f := newFlags("node")
+	o.flags = f
+	f.StringVar(&o.name, "name", "", "the node, as the plan names it: alb/NAMESPACE/INGRESS, sidecar/NAMESPACE/POD ...")
+	f.StringVar(&o.control, "control", "", "where control is, `HOST:PORT`")
+	f.StringVar(&o.credentials, "credentials", "", "`DIR` with the node's token and control's CA; of control: where it puts those of all nodes")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:15012", "of control: where nodes call it, `HOST:PORT`")
+	f.StringVar(&o.up.name, "run-name", "", "of control: name of the run (default: the scenario's)")
+	f.StringArrayVar(&o.up.publish, "publish", nil, "of control: as of hoplab up")
+	f.StringVarP(&o.up.output, "output", "o", "text", "of control: text or json")
+	f.BoolVar(&o.endWithStdin, "end-with-stdin", false, "end when standard input does")
+	return &command{
+		name: "node", args: "control [flags] [SCENARIO] | edge|gateway|sidecar|app|client [flags]", short: "be one node of a scenario, in a process of its own", maxArgs: 2, flags: f,
+		long: `
+Control has the scenario, the certificates and the passports; each other node asks it what to do, by the token that it
+finds in its folder of --credentials, and goes on with that when control is away. hoplab up --processes starts them all.
+
+  hoplab node control --credentials /tmp/nodes tinfoil
+  hoplab node gateway --name gateway/istio-system/istio-ingressgateway --control 127.0.0.1:15012 \
+      --credentials /tmp/nodes/gateway/istio-system/istio-ingressgateway`,
+		run: o.run,
+	}
+}
+
+func (o *nodeOptions) run(ctx context.Context, c *cli, args []string) error {
+	if len(args) == 0 {
+		return usage("hoplab node "+strings.Join(nodeKinds, "|"), "node: which kind?")
+	}
+	if o.endWithStdin {
+		var end context.CancelFunc
+		ctx, end = context.WithCancel(ctx)
+		go func() { _, _ = io.Copy(io.Discard, c.stdin); end() }()
+	}
+	kind := args[0]
+	if err := oneOf("node", "kind", kind, nodeKinds...); err != nil {
+		return err
+	}
+	if kind == "control" {
+		return o.runControl(ctx, c, args[1:])
+	}
+	for _, flag := range []string{"listen", "run-name", "publish", "output"} {
+		if o.flags.Changed(flag) {
+			return usage("hoplab help node", "node %s: --%s is of control alone", kind, flag)
+		}
+	}
+	if len(args) > 1 {
+		return usage("hoplab help node", "node %s: unexpected argument %q", kind, args[1])
+	}
+	if kind == string(plan.Client) && o.name == "" {
+		o.name = control.ClientNode
+	}
+	for _, missing := range []struct{ flag, value string }{{"--name", o.name}, {"--control", o.control}, {"--credentials", o.credentials}} {
+		if missing.value == "" {
+			return usage("hoplab help node", "node %s: %s is missing", kind, missing.flag)
+		}
+	}
+	credentials, err := o.wait(ctx, c)
+	if err != nil {
+		return err
+	}
+	drain := testbed.DrainTimeout
+	if o.endWithStdin {
+		drain = closeTimeout // as in one process: all is over within a second of a Ctrl-C
+	}
+	return testbed.RunNode(ctx, testbed.NodeOptions{
+		Name: o.name, Kind: plan.Kind(kind), Control: o.control, Credentials: credentials, Drain: drain,
+		Say: func(format string, args ...any) { c.say(o.name+": "+format, args...) },
+	})
+}
+
+// wait reads the node's credentials, which control may not have written yet.
+func (o *nodeOptions) wait(ctx context.Context, c *cli) (control.Credentials, error) {
+	for said := false; ; said = true {
+		credentials, err := control.ReadCredentials(o.credentials)
+		if err == nil || !os.IsNotExist(err) && !said {
+			return credentials, err
+		}
+		if !said {
+			c.say("%s: waiting for control to write %s", o.name, o.credentials)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return credentials, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package testbed
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"hoplab.dev/passport"
+	"hoplab.dev/testbed/control"
+)
+
+// What a forwarder keeps and sends at a time, in ends.
+const (
+	forwardKept  = 1 << 16 // while control is away; then the oldest are lost
+	forwardBatch = 1000
+)
+
+// forwarder is the passport.Sink of a node whose recorder is in another process.
+type forwarder struct {
+	mu    sync.Mutex
+	queue []control.End
+	wake  chan struct{}
+}
+
+func newForwarder() *forwarder { return &forwarder{wake: make(chan struct{}, 1)} }
+
+// Conn is passport.Sink's.
+func (f *forwarder) Conn(e passport.ConnEnd) { f.add(control.End{Conn: &e}) }
+
+// Request is passport.Sink's.
+func (f *forwarder) Request(e passport.RequestEnd) { f.add(control.End{Request: &e}) }
+
+func (f *forwarder) add(e control.End) {
+	f.mu.Lock()
+	if len(f.queue) >= forwardKept {
+		f.queue = f.queue[1:]
+	}
+	f.queue = append(f.queue, e)
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// take removes what is to be sent next.
+func (f *forwarder) take() []control.End {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := min(len(f.queue), forwardBatch)
+	out := f.queue[:n:n]
+	if f.queue = f.queue[n:]; len(f.queue) == 0 {
+		f.queue = nil
+	}
+	return out
+}
+
+// putBack returns what could not be sent.
+func (f *forwarder) putBack(ends []control.End) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue = append(ends, f.queue...)
+	f.queue = f.queue[max(0, len(f.queue)-forwardKept):]
+}
+
+// run sends what is there, and tries again for as long as it takes. When ctx
+// ends it sends what is left once.
+func (f *forwarder) run(ctx context.Context, send func(context.Context, []control.End) error) {
+	for ctx.Err() == nil {
+		select {
+		case <-f.wake:
+		case <-ctx.Done():
+		}
+		for ends := f.take(); len(ends) > 0; ends = f.take() {
+			err := send(context.WithoutCancel(ctx), ends)
+			switch {
+			case err == nil, control.Refused(err): // what control does not want is not sent again
+			case ctx.Err() != nil:
+				return
+			default:
+				f.putBack(ends)
+				_ = sleep(ctx, retryMost)
+			}
+		}
+	}
+}
+
+// sleep waits for a time, or gives ctx's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

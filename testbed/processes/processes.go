@@ -1,0 +1,134 @@
+// Package processes starts the nodes of a plan as processes of their own, and
+// starts them again when they die.
+package processes
+
+import (
+	"context"
+	"io"
+	"os/exec"
+	"sync"
+	"time"
+
+	"hoplab.dev/plan"
+)
+
+// How soon a process that died is started again: at once the first time, then
+// later and later, until it has lived for a while.
+const (
+	pauseFirst = 50 * time.Millisecond
+	pauseMost  = 2 * time.Second
+	longLife   = 5 * time.Second
+)
+
+// Supervisor keeps one process alive for each node.
+type Supervisor struct {
+	command func(plan.Node) *exec.Cmd
+	say     func(format string, args ...any)
+
+	mu      sync.Mutex
+	stopped bool
+	running map[string]*process
+	all     sync.WaitGroup
+}
+
+// process is that of one node, whichever it is now.
+type process struct {
+	ctx context.Context
+	end context.CancelFunc
+}
+
+// New makes a Supervisor that runs nothing. Command gives the command of a
+// node, anew for each start: the process is to end when its standard input
+// does, so that none outlives its parent. Say tells people of deaths.
+func New(command func(plan.Node) *exec.Cmd, say func(format string, args ...any)) *Supervisor {
+	return &Supervisor{command: command, say: say, running: map[string]*process{}}
+}
+
+// Update starts the processes of nodes that are new and ends those of nodes
+// that are gone. It waits for neither.
+func (s *Supervisor) Update(nodes []plan.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	wanted := map[string]bool{}
+	for _, n := range nodes {
+		wanted[n.Name] = true
+		if s.running[n.Name] != nil {
+			continue
+		}
+		p := &process{}
+		p.ctx, p.end = context.WithCancel(context.Background())
+		s.running[n.Name] = p
+		s.all.Go(func() { s.keep(p.ctx, n) })
+	}
+	for name, p := range s.running {
+		if !wanted[name] {
+			p.end()
+			delete(s.running, name)
+		}
+	}
+}
+
+// Stop ends all processes, and returns when there is none.
+func (s *Supervisor) Stop() {
+	s.Update(nil)
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.all.Wait()
+}
+
+// keep runs the process of a node until ctx ends.
+func (s *Supervisor) keep(ctx context.Context, n plan.Node) {
+	for pause := pauseFirst; ; pause = min(2*pause, pauseMost) {
+		began := time.Now()
+		err := s.run(ctx, n)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > longLife {
+			pause = pauseFirst
+		}
+		s.say("%s ended (%v) and is started again", n.Name, err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// endTimeout is how long a process may take to end; it drains.
+const endTimeout = 7 * time.Second
+
+// run is one life of a process. When ctx ends its standard input is closed.
+func (s *Supervisor) run(ctx context.Context, n plan.Node) error {
+	cmd := s.command(n)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err == nil {
+			err = io.EOF // it is not asked to
+		}
+		return err
+	case <-ctx.Done():
+	}
+	_ = stdin.Close()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endTimeout):
+		_ = cmd.Process.Kill()
+		return <-ended
+	}
+}
