@@ -110,8 +110,11 @@ func (w *Workload) begin(needed bool) *attempt {
 	return w.attempt
 }
 
-// ended tells whether the certificate is past its life; halfway, past half of it.
-func (a *attempt) ended() bool { return a.past(1) }
+// ended tells whether the certificate is past its life, or, as the clock was set
+// back, not in it yet; halfway, past half of it.
+func (a *attempt) ended() bool {
+	return a.past(1) || isClosed(a.done) && a.cert != nil && time.Now().Before(a.cert.Leaf.NotBefore)
+}
 
 func (a *attempt) halfway() bool { return a.past(2) }
 

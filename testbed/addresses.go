@@ -255,17 +255,18 @@ func (a *addresses) real(to plan.Address) string {
 
 // socket is the real address of a port of a pod.
 func (a *addresses) socket(key socketKey) string {
-	a.mu.Lock()
-	l, remote := a.bound[key], a.remote[key]
-	a.mu.Unlock()
-	switch {
-	case l != nil:
-		return l.Addr().String()
-	case remote != "":
-		return remote
-	}
 	// Another's program that listens on all addresses would answer on the pod's.
-	return a.closed.addr
+	return cmp.Or(a.known(key), a.closed.addr)
+}
+
+// known is the real address of a port of a pod; empty where nothing listens.
+func (a *addresses) known(key socketKey) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.bound[key]; l != nil {
+		return l.Addr().String()
+	}
+	return a.remote[key]
 }
 
 // has tells whether a port is bound.

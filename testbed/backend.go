@@ -32,7 +32,7 @@ func (t *Testbed) Status(context.Context) (control.Status, error) {
 		out := control.NodeStatus{Name: n.Name, Kind: string(n.Kind), Pod: n.Pod, Health: health[n.Name]}
 		for _, l := range listenersOf(n) {
 			out.Listeners = append(out.Listeners, control.ListenerStatus{
-				Port: l.key.port, Addr: addresses.socket(l.key), Protocol: l.protocol,
+				Port: l.key.port, Addr: addresses.known(l.key), Protocol: l.protocol,
 			})
 		}
 		s.Nodes = append(s.Nodes, out)

@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -131,7 +132,7 @@ func (o *nodeOptions) run(ctx context.Context, c *cli, args []string) error {
 func (o *nodeOptions) wait(ctx context.Context, c *cli) (control.Credentials, error) {
 	for said := false; ; said = true {
 		credentials, err := control.ReadCredentials(o.credentials)
-		if err == nil || !os.IsNotExist(err) && !said {
+		if !errors.Is(err, fs.ErrNotExist) {
 			return credentials, err
 		}
 		if !said {

@@ -245,6 +245,55 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// killnode NODE
+//
+// Kills the process that is a node of the only up with processes. Linux.
+func cmdKillNode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: killnode NODE")
+	}
+	pids := nodeProcesses(ts.Getenv("HOPLAB_STATE"), args[0])
+	if len(pids) != 1 {
+		ts.Fatalf("%s is %d processes", args[0], len(pids))
+	}
+	p, err := os.FindProcess(pids[0])
+	ts.Check(err)
+	ts.Check(p.Kill())
+}
+
+// nonodes
+//
+// Waits until no process is a node. Linux.
+func cmdNoNodes(ts *testscript.TestScript, neg bool, args []string) {
+	for deadline := time.Now().Add(patient); len(nodeProcesses(ts.Getenv("HOPLAB_STATE"), "")) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("processes %v outlive their parent", nodeProcesses(ts.Getenv("HOPLAB_STATE"), ""))
+		}
+	}
+}
+
+// nodeProcesses are those of `hoplab node` whose credentials lie below a
+// folder; of one name, or with "" of all.
+func nodeProcesses(below, name string) []int {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	var pids []int
+	for _, file := range files {
+		line, _ := os.ReadFile(file) // one that ended meanwhile is none
+		args := strings.Split(string(line), "\x00")
+		of := func(flag string) string {
+			if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) {
+				return args[i+1]
+			}
+			return ""
+		}
+		if len(args) > 1 && args[1] == "node" && strings.HasPrefix(of("--credentials"), below) && (name == "" || of("--name") == name) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 const slack = 20
 
 // until DURATION REGEXP COMMAND [ARG...]

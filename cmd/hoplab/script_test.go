@@ -93,7 +93,7 @@ func runScripts(t *testing.T, files, env []string) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": cmdExits, "start": cmdStart, "await": cmdAwait, "end": cmdEnd, "until": cmdUntil, "nudge": cmdNudge,
 			"json": cmdJSON, "get": cmdGet, "drip": cmdDrip, "plain": cmdPlain, "edit": cmdEdit, "refused": cmdRefused,
-			"gone": cmdGone, "hold": cmdHold, "release": cmdRelease,
+			"gone": cmdGone, "killnode": cmdKillNode, "nonodes": cmdNoNodes, "hold": cmdHold, "release": cmdRelease,
 		},
 		Setup: func(e *testscript.Env) error {
 			// The path of a unix socket has 103 bytes at most, and a script's own

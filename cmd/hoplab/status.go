@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -64,7 +65,7 @@ func writeStatus(w io.Writer, s control.Status, certificates control.Certs) {
 	for _, n := range s.Nodes {
 		name := n.Name
 		for _, l := range n.Listeners {
-			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", name, l.Port, l.Addr, l.Protocol)
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", name, l.Port, cmp.Or(l.Addr, "-"), l.Protocol)
 			name = ""
 		}
 		if len(n.Listeners) == 0 {

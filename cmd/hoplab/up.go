@@ -251,7 +251,9 @@ func writeCurl(ctx context.Context, t *testbed.Testbed, run *runs.Run) error {
 	var nodes []string
 	for _, n := range s.Nodes {
 		for _, l := range n.Listeners {
-			nodes = append(nodes, l.Addr)
+			if l.Addr != "" {
+				nodes = append(nodes, l.Addr)
+			}
 		}
 	}
 	return run.WriteCurl(published, t.Refused(), nodes)

@@ -45,7 +45,7 @@ type NodeStatus struct {
 // ListenerStatus is one bound port.
 type ListenerStatus struct {
 	Port     int    `json:"port"` // the cluster's
-	Addr     string `json:"addr"` // the real one, host:port
+	Addr     string `json:"addr"` // the real one, host:port; empty while the node's process is not there
 	Protocol string `json:"protocol"`
 }
 
