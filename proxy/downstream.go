@@ -130,12 +130,17 @@ func (d *downstream) serve() {
 // original_dst listener filter).
 func (d *downstream) restore() {
 	lookup := d.node.env.OriginalDestination
-	if lookup == nil || !d.at.outbound {
+	if lookup == nil || d.node.kind != plan.Sidecar {
 		return
 	}
-	if to, ok := lookup(d.ctx, d.raw.Conn); ok {
-		d.original, d.at.port = to, int(to.Port())
-		d.end.OriginalDestination = to.String()
+	to, ok := lookup(d.ctx, d.raw.Conn)
+	if !ok {
+		return
+	}
+	d.at.port = int(to.Port())
+	d.end.OriginalDestination = to.String()
+	if d.at.outbound {
+		d.original = to
 	}
 }
 

@@ -24,8 +24,8 @@ type Env struct {
 	// intercepted on its way (Linux: SO_ORIGINAL_DST), as the cluster knows it:
 	// a Service's virtual address, a pod's, or a stranger's, with the port that
 	// was called. False: it came to the address at which it was accepted. Nil:
-	// nothing is intercepted. It is asked of outbound listeners' connections
-	// alone, and may wait, until ctx ends.
+	// nothing is intercepted. It is asked of a sidecar's connections alone, and
+	// may wait, until ctx ends.
 	OriginalDestination func(ctx context.Context, c net.Conn) (netip.AddrPort, bool)
 	// PodAddress is the address of a pod, as OriginalDestination gives it. Nil
 	// where no listener has a pod's name for its address.

@@ -111,8 +111,8 @@ func (n *Node) Hold() (release func()) {
 }
 
 // Serve accepts connections on l for the plan's listener that has the port,
-// until l or the node is closed. The port is the plan's; l's own address is the
-// original destination, unless Env.OriginalDestination knows another. Outbound
+// until l or the node is closed. The port is the plan's, and l's own address the
+// original destination, unless Env.OriginalDestination knows better. Outbound
 // is for the app of the node's own pod, on its way out. It closes l.
 func (n *Node) Serve(l net.Listener, port int, outbound bool) error {
 	n.mu.Lock()

@@ -25,17 +25,18 @@ import (
 // elsewhere all share 127.0.0.1, with free ports.
 type addresses struct {
 	shared bool
+	inPods bool         // each pod has a network of its own
 	base   byte         // second octet: 127.20.0.0/16 by default
 	claim  net.Listener // held while the range is used
 	closed *heldPort    // bound and not listening: a connection is refused
 
 	mu      sync.Mutex
-	pods    map[string]int        // index of a pod's address
-	podsAt  map[netip.Addr]string // the pods by their addresses in the cluster
-	bound   map[socketKey]*socket // open sockets of this process
-	given   map[string]netip.Addr // pods' addresses, where others give them
-	remote  map[socketKey]string  // sockets of other processes
-	cluster sync.Map              // real host:port -> the cluster's host:port
+	pods    map[string]int          // index of a pod's address
+	podsAt  map[netip.Addr]string   // the pods by their addresses in the cluster
+	bound   map[socketKey]*socket   // open sockets of this process
+	given   map[string][]netip.Addr // pods' addresses, where others give them; the first is dialled
+	remote  map[socketKey]string    // sockets of other processes
+	cluster sync.Map                // real host:port -> the cluster's host:port
 }
 
 // socketKey is a port of a pod, on one of its addresses.
@@ -73,14 +74,17 @@ const clientIndex = 0
 // (istio: pilot/pkg/networking/core, InboundPassthroughBindIpv4).
 var inboundSource = netip.MustParseAddr("127.0.0.6")
 
-func newAddresses(shared bool) (*addresses, error) {
+func newAddresses(shared, inPods bool) (*addresses, error) {
 	a := &addresses{
-		shared: shared, base: firstBase, pods: map[string]int{}, podsAt: map[netip.Addr]string{},
+		shared: shared, inPods: inPods, base: firstBase, pods: map[string]int{}, podsAt: map[netip.Addr]string{},
 		bound: map[socketKey]*socket{}, remote: map[socketKey]string{},
 	}
 	var err error
 	if a.closed, err = holdPort(); err != nil {
 		return nil, err
+	}
+	if inPods {
+		return a, nil
 	}
 	if shared || runtime.GOOS != "linux" {
 		a.shared = true
@@ -101,9 +105,10 @@ func newAddresses(shared bool) (*addresses, error) {
 }
 
 // givenAddresses are those that another process gives out: learn tells them.
-func givenAddresses() (*addresses, error) {
+func givenAddresses(inPods bool) (*addresses, error) {
 	a := &addresses{
-		pods: map[string]int{}, podsAt: map[netip.Addr]string{}, given: map[string]netip.Addr{},
+		inPods: inPods,
+		pods:   map[string]int{}, podsAt: map[netip.Addr]string{},
 		bound: map[socketKey]*socket{}, remote: map[socketKey]string{},
 	}
 	var err error
@@ -117,13 +122,21 @@ func (a *addresses) learn(n control.Network) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.shared = n.Shared
-	for pod, ip := range n.Pods {
-		a.given[pod] = ip
-		if pod != "" {
-			a.podsAt[ip] = pod
+	a.learnPods(n.Pods)
+	a.learnSockets(n.Sockets)
+}
+
+// learnPods takes over where everybody is.
+func (a *addresses) learnPods(pods map[string][]netip.Addr) {
+	a.given = pods
+	a.podsAt = map[netip.Addr]string{}
+	for pod, ips := range pods {
+		for _, ip := range ips {
+			if pod != "" {
+				a.podsAt[ip] = pod
+			}
 		}
 	}
-	a.learnSockets(n.Sockets)
 }
 
 func (a *addresses) learnSockets(sockets []control.Socket) {
@@ -139,8 +152,12 @@ func (a *addresses) learnSockets(sockets []control.Socket) {
 	}
 }
 
-// sockets are those of this process, for another to learn.
+// sockets are those of this process, for another to learn. Where each pod has a
+// network of its own there is nothing to learn: its ports are the cluster's.
 func (a *addresses) sockets() []control.Socket {
+	if a.inPods {
+		return nil
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []control.Socket
@@ -163,13 +180,17 @@ func (a *addresses) ip(pod string, w where) netip.Addr {
 	return netip.AddrFrom4(ip)
 }
 
-// podIP is a pod's address in the cluster. Where all share 127.0.0.1 no socket
-// has it, and it tells them apart all the same.
+// podIP is a pod's address in the cluster; not valid where the pod has one of
+// its own, and is not there. Where all share 127.0.0.1 no socket has it, and it
+// tells them apart all the same.
 func (a *addresses) podIP(pod string) netip.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if ip, ok := a.given[pod]; ok {
-		return ip
+	if ips := a.given[pod]; len(ips) > 0 {
+		return ips[0]
+	}
+	if a.inPods {
+		return netip.Addr{}
 	}
 	i, ok := a.pods[pod]
 	if !ok {
@@ -197,29 +218,37 @@ func (a *addresses) podAt(ip netip.Addr) (string, bool) {
 // listen binds a port of a pod: the cluster's own where it may, else 20000
 // more, else any.
 func (a *addresses) listen(key socketKey) error {
+	if a.inPods {
+		return a.bind(key, podBind(key))
+	}
 	ip := a.ip(key.pod, key.where)
 	ports := []int{key.port, 20000 + key.port, 0}
 	if a.shared {
 		ports = []int{0}
 	}
-	var l *socket
 	var err error
 	for _, port := range ports {
 		if port > 65535 {
 			continue
 		}
-		l, err = open(netip.AddrPortFrom(ip, uint16(port)).String())
+		err = a.bind(key, netip.AddrPortFrom(ip, uint16(port)))
 		if err == nil || !(errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, os.ErrPermission)) {
 			break
 		}
 	}
+	return err
+}
+
+// bind binds a port of a pod to an address.
+func (a *addresses) bind(key socketKey, addr netip.AddrPort) error {
+	l, err := open(addr.String())
 	if err != nil {
 		return fmt.Errorf("port %d of %s: %w", key.port, key.pod, err)
 	}
 	a.mu.Lock()
 	a.bound[key] = l
 	a.mu.Unlock()
-	a.cluster.Store(l.Addr().String(), net.JoinHostPort(ip.String(), strconv.Itoa(key.port)))
+	a.cluster.Store(l.Addr().String(), net.JoinHostPort(addr.Addr().String(), strconv.Itoa(key.port)))
 	return nil
 }
 
@@ -246,8 +275,11 @@ func (a *addresses) real(to plan.Address) string {
 	if to.Upstream != "" {
 		return to.Upstream
 	}
+	if to.Pod == "" {
+		return a.closed.addr
+	}
 	key := socketKey{to.Pod, to.Port, podAddress}
-	if to.Private {
+	if to.Private && !a.inPods {
 		key.where = privateAddress
 	}
 	return a.socket(key)
@@ -259,8 +291,15 @@ func (a *addresses) socket(key socketKey) string {
 	return cmp.Or(a.known(key), a.closed.addr)
 }
 
-// known is the real address of a port of a pod; empty where nothing listens.
+// known is the real address of a port of a pod; empty where nothing listens,
+// as far as is known.
 func (a *addresses) known(key socketKey) string {
+	if a.inPods {
+		if ip := a.podIP(key.pod); ip.IsValid() {
+			return netip.AddrPortFrom(ip, uint16(key.port)).String()
+		}
+		return ""
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l := a.bound[key]; l != nil {
@@ -302,6 +341,9 @@ func (a *addresses) alias(addr, pod string, port int) {
 // dial opens a connection from a pod's own address, as its peer would see it
 // in a cluster.
 func (a *addresses) dial(ctx context.Context, pod string, to plan.Address) (net.Conn, error) {
+	if a.inPods {
+		return a.podDial(ctx, pod, to)
+	}
 	source := netip.Addr{}
 	switch {
 	case to.Upstream != "": // may be beyond loopback

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hoplab.dev/certs"
 	"hoplab.dev/plan"
 	"hoplab.dev/testbed/control"
+	"hoplab.dev/testbed/podnet"
 )
 
 // NodeOptions say which node a process is, and whom it asks what to do.
@@ -19,6 +23,8 @@ type NodeOptions struct {
 	Kind        plan.Kind
 	Control     string // host:port
 	Credentials control.Credentials
+	Pod         bool                             // the node has the network of its pod, as a container has one
+	Admin       string                           // host:port on loopback where Admin answers; "": nowhere
 	Drain       time.Duration                    // how long what it serves may go on when it is to end
 	Say         func(format string, args ...any) // tells people what happened
 }
@@ -48,6 +54,7 @@ type agent struct {
 	holds     map[uint64]func() // by the event that asked for it
 	questions sync.Map          // context.CancelFunc by the event that asks
 	away      bool              // control is
+	ready     atomic.Bool       // a plan is in force
 }
 
 // RunNode is one node of a plan that another process has, until ctx ends. It
@@ -59,7 +66,7 @@ func RunNode(ctx context.Context, o NodeOptions) error {
 	}
 	defer client.Close()
 	a := &agent{name: o.Name, kind: o.Kind, say: o.Say, client: client, materials: certs.NewCopy(), holds: map[uint64]func(){}}
-	addresses, err := givenAddresses()
+	addresses, err := givenAddresses(o.Pod)
 	if err != nil {
 		return err
 	}
@@ -68,6 +75,16 @@ func RunNode(ctx context.Context, o NodeOptions) error {
 		return client.SignOwn(ctx, csr)
 	})
 	a.site.grace = o.Drain
+	if o.Pod && o.Kind == plan.Sidecar {
+		if err := podnet.ServeDNS(ctx, a.lookup); err != nil {
+			return err
+		}
+	}
+	if o.Admin != "" {
+		if err := a.serveAdmin(ctx, o.Admin); err != nil {
+			return err
+		}
+	}
 	flushing, flush := context.WithCancel(context.WithoutCancel(ctx))
 	flushed := make(chan struct{})
 	go func() { defer close(flushed); ends.run(flushing, client.Ends) }()
@@ -164,10 +181,23 @@ func (a *agent) obey(ctx context.Context, o *control.Orders) error {
 		return fmt.Errorf("it is of kind %s and was started as %s", n.Kind, a.kind)
 	}
 	a.materials.Update(o.Materials)
-	return a.site.apply(ctx, orders{
+	err := a.site.apply(ctx, orders{
 		plan: o.Plan, keys: o.KeyAlgorithm, publish: o.Publish,
 		runs: func(n *plan.Node) bool { return n.Name == a.name },
 	})
+	if err == nil {
+		a.ready.Store(true)
+	}
+	return err
+}
+
+// lookup is the DNS of the node's pod.
+func (a *agent) lookup(name string) (netip.Addr, error) {
+	if !a.ready.Load() {
+		return netip.Addr{}, podnet.ErrUnknown
+	}
+	namespace, _, _ := strings.Cut(a.site.pod(a.name), "/")
+	return a.site.network().find(namespace, name)
 }
 
 // reportNow is what there is to tell.
@@ -175,7 +205,8 @@ func (a *agent) reportNow() control.Report {
 	soon, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	r := control.Report{
-		Sockets: a.site.addresses.sockets(), Published: a.site.publications(), Health: a.site.health()[a.name],
+		Addresses: a.site.addresses.interfaces(),
+		Sockets:   a.site.addresses.sockets(), Published: a.site.publications(), Health: a.site.health()[a.name],
 	}
 	if leaf, ok := a.site.leaves(soon)[a.name]; ok && leaf.Problem != beingMade {
 		r.Leaf = &leaf

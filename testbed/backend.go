@@ -58,7 +58,7 @@ type listenerOf struct {
 // are its own affair.
 func listenersOf(n *plan.Node) []listenerOf {
 	var out []listenerOf
-	for _, key := range socketsOf(n) {
+	for _, key := range portsOf(n) {
 		if key.where == outboundAddress {
 			continue
 		}

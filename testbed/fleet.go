@@ -55,6 +55,7 @@ type member struct {
 	node    plan.Node
 	link    *link // nil: the node is away
 	report  control.Report
+	came    bool   // it was there once
 	applied uint64 // the version of orders that it has in force, or failed at
 	failed  error
 }
@@ -116,7 +117,7 @@ func (f *fleet) set(o orders) (old orders) {
 	for i := range o.plan.Nodes {
 		n := o.plan.Nodes[i]
 		names[n.Name] = true
-		for _, key := range socketsOf(&n) { // addresses are given in the order of the plan
+		for _, key := range portsOf(&n) { // addresses are given in the order of the plan
 			f.addresses.podIP(key.pod)
 		}
 		if m := f.members[n.Name]; m != nil {
@@ -187,7 +188,7 @@ func (f *fleet) Attend(ctx context.Context, node string, r control.Report) (<-ch
 	}
 	l := &link{told: make(chan control.Event), replies: map[uint64]chan control.Reply{}}
 	l.ctx, l.cut = context.WithCancel(ctx)
-	m.link = l
+	m.link, m.came = l, true
 	f.learn(m, r)
 	f.notify()
 	go f.lead(m, l)
@@ -252,7 +253,7 @@ func (f *fleet) next(m *member, l *link) (e control.Event, took func(control.Rep
 	switch {
 	case l.view != f.view:
 		view := f.view
-		return control.Event{Network: f.whereabouts()}, func(control.Reply) { l.view = view }
+		return control.Event{Network: f.whereabouts(m)}, func(control.Reply) { l.view = view }
 	case l.applied != f.version && f.due(m):
 		version := f.version
 		l.materials = f.bundle(&m.node)
@@ -327,14 +328,38 @@ func (f *fleet) learn(m *member, r control.Report) {
 		f.addresses.mu.Unlock()
 		f.view++
 	}
+	moved := !slices.Equal(m.report.Addresses, r.Addresses)
 	m.report = r
+	if moved {
+		f.addresses.mu.Lock()
+		f.addresses.learnPods(f.pods(nil))
+		f.addresses.mu.Unlock()
+		f.view++
+	}
 }
 
-// whereabouts is where everybody is. The lock is held.
-func (f *fleet) whereabouts() *control.Network {
-	n := &control.Network{Shared: f.addresses.shared, Pods: map[string]netip.Addr{"": f.addresses.podIP("")}}
+// pods are the addresses of pods that have networks of their own, as a node
+// sees them whose addresses are given. The lock is held.
+func (f *fleet) pods(own []netip.Prefix) map[string][]netip.Addr {
+	everybody := map[string][]netip.Prefix{}
+	for _, m := range f.members {
+		if len(m.report.Addresses) > 0 {
+			everybody[m.node.Pod] = m.report.Addresses
+		}
+	}
+	return chosenFor(own, everybody)
+}
+
+// whereabouts is where everybody is, for a node. The lock is held.
+func (f *fleet) whereabouts(m *member) *control.Network {
+	n := &control.Network{Shared: f.addresses.shared}
+	if f.addresses.inPods {
+		n.Pods = f.pods(m.report.Addresses)
+		return n
+	}
+	n.Pods = map[string][]netip.Addr{"": {f.addresses.podIP("")}}
 	for _, pod := range f.orders.plan.Pods {
-		n.Pods[pod.Name] = f.addresses.podIP(pod.Name)
+		n.Pods[pod.Name] = []netip.Addr{f.addresses.podIP(pod.Name)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.members)) {
 		n.Sockets = append(n.Sockets, f.members[name].report.Sockets...)
@@ -440,14 +465,29 @@ func (f *fleet) Ends(node string, ends []control.End) error {
 			return &control.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("%s tells of %q", node, of)}
 		}
 	}
+	foreign := f.foreign(m.node.Pod)
 	for _, e := range ends {
 		if e.Conn != nil {
+			if e.Conn.Peer == foreign {
+				e.Conn.Peer, e.Conn.PeerKind = "", ""
+			}
 			f.recorder.Conn(*e.Conn)
 		} else {
 			f.recorder.Request(*e.Request)
 		}
 	}
 	return nil
+}
+
+// foreign is the app of a pod where it never came, as the pod has another
+// program for an app, which tells nothing of itself.
+func (f *fleet) foreign(pod string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if app := f.members["app/"+pod]; app != nil && !app.came {
+		return app.node.Name
+	}
+	return ""
 }
 
 // links are those of the nodes that are there.
@@ -489,8 +529,8 @@ func (f *fleet) ask(ctx context.Context, q *control.Question) (control.Answer, e
 	f.mu.Lock()
 	var asker *member
 	for _, m := range f.members {
-		if m.node.Name == q.From || asker == nil && q.Pod != "" && m.node.Pod == q.Pod {
-			asker = m // the pod's app, or who else is in it
+		if m.node.Name == q.From || asker == nil && q.Pod != "" && m.node.Pod == q.Pod && m.node.Kind != plan.Sidecar {
+			asker = m // the pod's app, or the gateway that it is
 		}
 	}
 	var l *link

@@ -8,11 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"time"
-)
 
-// outboundPort is where a sidecar takes all that its app sends, whatever it was
-// meant for (istio: ISTIO_OUTPUT redirects to 15001).
-const outboundPort = 15001
+	"hoplab.dev/testbed/podnet"
+)
 
 // Where no kernel rewrites addresses, an app connects to its sidecar itself and
 // says first where the connection is meant to go: what iptables' REDIRECT
@@ -36,9 +34,12 @@ type intercepted struct {
 func (c *intercepted) RemoteAddr() net.Addr { return c.meant }
 
 // intercept opens a connection from the app in a pod to the pod's own sidecar,
-// instead of to where it is meant to go.
+// instead of to where it is meant to go. In a network of its own the kernel does.
 func (a *addresses) intercept(ctx context.Context, pod string, to netip.AddrPort) (net.Conn, error) {
-	c, err := a.dialFrom(ctx, a.ip(pod, podAddress), a.socket(socketKey{pod, outboundPort, outboundAddress}))
+	if a.inPods {
+		return new(net.Dialer).DialContext(ctx, "tcp", to.String())
+	}
+	c, err := a.dialFrom(ctx, a.ip(pod, podAddress), a.socket(outboundOf(pod)))
 	if err != nil {
 		return nil, err
 	}
@@ -57,9 +58,20 @@ func (a *addresses) intercept(ctx context.Context, pod string, to netip.AddrPort
 	return &intercepted{c.(*net.TCPConn), net.TCPAddrFromAddrPort(to)}, nil
 }
 
+// outboundOf is the socket of a pod's sidecar to which all is brought that its
+// app sends, whatever it was meant for.
+func outboundOf(pod string) socketKey { return socketKey{pod, podnet.OutboundPort, outboundAddress} }
+
 // originalDestination tells where a connection was meant to go that a pod's
-// sidecar accepted. False: nobody intercepted it, and what it began with is lost.
-func (a *addresses) originalDestination(ctx context.Context, c net.Conn) (netip.AddrPort, bool) {
+// sidecar accepted. False: nobody intercepted it; on the way out what it began
+// with is lost then.
+func (a *addresses) originalDestination(ctx context.Context, pod string, c net.Conn) (netip.AddrPort, bool) {
+	if a.inPods {
+		return podnet.Original(c)
+	}
+	if c.LocalAddr().String() != a.known(outboundOf(pod)) {
+		return netip.AddrPort{}, false
+	}
 	_ = c.SetReadDeadline(time.Now().Add(meantTimeout))
 	defer c.SetReadDeadline(time.Time{})
 	defer context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })()

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"hoplab.dev/plan"
+	"hoplab.dev/testbed/podnet"
 )
 
 // network is what the names and the virtual addresses of a plan lead to: the
@@ -72,13 +73,19 @@ func searchDomains(namespace string) []string {
 // kubelet writes it into each pod's resolv.conf.
 const ndots = 5
 
-// errNoSuchHost is NXDOMAIN.
-var errNoSuchHost = errors.New("no such host")
-
 // resolve gives the address of a name as the DNS of a pod does. What the
 // cluster does not know is a stranger on the internet, and gets an address
 // where nobody answers.
 func (n *network) resolve(namespace, host string) (netip.Addr, error) {
+	ip, err := n.find(namespace, host)
+	if errors.Is(err, podnet.ErrUnknown) {
+		return strangersAddress(strings.TrimSuffix(strings.ToLower(host), ".")), nil
+	}
+	return ip, err
+}
+
+// find is resolve that gives podnet.ErrUnknown for a stranger.
+func (n *network) find(namespace, host string) (netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.Unmap(), nil
 	}
@@ -111,9 +118,9 @@ func (n *network) resolve(namespace, host string) (netip.Addr, error) {
 	// name.
 	last := absolute[strings.LastIndex(absolute, ".")+1:]
 	if last == absolute || strings.HasSuffix(absolute, ".cluster.local") || last == "svc" || n.namespaces[last] {
-		return netip.Addr{}, errNoSuchHost
+		return netip.Addr{}, podnet.ErrNoSuchHost
 	}
-	return strangersAddress(absolute), nil
+	return netip.Addr{}, podnet.ErrUnknown
 }
 
 // wildcard finds the longest name with a wildcard that stands for another.
@@ -145,7 +152,7 @@ func (n *network) addressOf(s *service) (netip.Addr, error) {
 		}
 	}
 	if len(pods) == 0 {
-		return netip.Addr{}, errNoSuchHost
+		return netip.Addr{}, podnet.ErrNoSuchHost
 	}
 	slices.Sort(pods)
 	return n.addresses.podIP(pods[n.turn(s)%len(pods)]), nil
@@ -199,13 +206,16 @@ func (n *network) endpoint(to netip.AddrPort) plan.Endpoint {
 	return refusing(to)
 }
 
-// strangersAddress stands for a host of the internet that nobody speaks of. It
-// is of the second half of 198.18.0.0/15, which is for tests (RFC 2544).
+// strangers is where nobody answers: the second half of 198.18.0.0/15, which is
+// for tests (RFC 2544).
+var strangers = netip.MustParsePrefix("198.19.0.0/16")
+
+// strangersAddress stands for a host of the internet that nobody speaks of.
 func strangersAddress(name string) netip.Addr {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(name))
 	var ip [4]byte
-	binary.BigEndian.PutUint32(ip[:], binary.BigEndian.Uint32([]byte{198, 19, 0, 0})|h.Sum32()&0xffff)
+	binary.BigEndian.PutUint32(ip[:], binary.BigEndian.Uint32(strangers.Addr().AsSlice())|h.Sum32()&0xffff)
 	return netip.AddrFrom4(ip)
 }
 
@@ -252,8 +262,11 @@ func (n *network) dial(ctx context.Context, pod string, to plan.Address) (net.Co
 		return c, meantFor(err, meant)
 	}
 	e := n.endpoint(meant)
-	if e.Address.Literal != "" {
+	if e.Address.Literal != "" { // nobody's of ours
 		e.Address = plan.Address{}
+		if n.addresses.inPods && !strangers.Contains(meant.Addr()) {
+			e.Address.Upstream = meant.String() // somebody else's on the pod's networks, or beyond
+		}
 	}
 	c, err := n.addresses.dial(ctx, pod, e.Address)
 	if err != nil {

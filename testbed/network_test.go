@@ -9,12 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hoplab.dev/plan"
+	"hoplab.dev/testbed/podnet"
 )
 
 // cluster is a network of a few names of every kind.
 func cluster(t *testing.T) *network {
 	t.Helper()
-	a, err := newAddresses(false)
+	a, err := newAddresses(false, false)
 	require.NoError(t, err)
 	t.Cleanup(a.close)
 	at := func(port int, endpoints ...plan.Endpoint) []plan.ServicePort {
@@ -80,7 +81,7 @@ func TestResolve(t *testing.T) {
 		case test.host == "web.nosuch": // nobody can tell it from a stranger's
 			assert.Equal(t, strangersAddress("web.nosuch"), got)
 		case test.want == "":
-			assert.ErrorIs(t, err, errNoSuchHost, "%s from %s", test.host, test.from)
+			assert.ErrorIs(t, err, podnet.ErrNoSuchHost, "%s from %s", test.host, test.from)
 		default:
 			if assert.NoError(t, err, test.host) {
 				assert.Equal(t, test.want, got.String(), "%s from %s", test.host, test.from)
@@ -127,12 +128,12 @@ func TestWhereAppsGet(t *testing.T) {
 // TestIntercept: the socket tells nothing, what comes first on it does, once.
 func TestIntercept(t *testing.T) {
 	for _, shared := range []bool{false, true} {
-		a, err := newAddresses(shared)
+		a, err := newAddresses(shared, false)
 		require.NoError(t, err)
 		t.Cleanup(a.close)
 		n := newNetwork(a, &plan.Plan{})
-		require.NoError(t, a.listen(socketKey{"shop/web-0", outboundPort, outboundAddress}))
-		seat, err := a.take(socketKey{"shop/web-0", outboundPort, outboundAddress})
+		require.NoError(t, a.listen(outboundOf("shop/web-0")))
+		seat, err := a.take(outboundOf("shop/web-0"))
 		require.NoError(t, err)
 		for _, to := range []string{"240.240.0.1:80", "198.18.1.1:443"} {
 			client, err := n.dial(t.Context(), "shop/web-0", plan.Address{Literal: to, Private: true})
@@ -143,7 +144,7 @@ func TestIntercept(t *testing.T) {
 			assert.NotEqual(t, to, server.LocalAddr().String())
 			_, err = client.Write([]byte("first words"))
 			require.NoError(t, err)
-			got, ok := a.originalDestination(t.Context(), server)
+			got, ok := a.originalDestination(t.Context(), "shop/web-0", server)
 			assert.True(t, ok)
 			assert.Equal(t, to, got.String())
 			words := make([]byte, 64)
@@ -161,7 +162,7 @@ func TestIntercept(t *testing.T) {
 			require.NoError(t, client.(*net.TCPConn).CloseWrite())
 			server, err := seat.Accept()
 			require.NoError(t, err)
-			_, ok := a.originalDestination(t.Context(), server)
+			_, ok := a.originalDestination(t.Context(), "shop/web-0", server)
 			assert.False(t, ok)
 			require.NoError(t, client.Close())
 			require.NoError(t, server.Close())

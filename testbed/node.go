@@ -28,8 +28,8 @@ type node struct {
 	seats    map[socketKey]*seat
 }
 
-// socketsOf lists the ports that a node listens on.
-func socketsOf(n *plan.Node) []socketKey {
+// portsOf lists the ports that a node listens on, as the cluster has them.
+func portsOf(n *plan.Node) []socketKey {
 	var keys []socketKey
 	for _, l := range n.Listeners {
 		if l.Outbound {
@@ -40,7 +40,7 @@ func socketsOf(n *plan.Node) []socketKey {
 		}
 	}
 	if hasOutbound(n) {
-		keys = append(keys, socketKey{n.Pod, outboundPort, outboundAddress})
+		keys = append(keys, outboundOf(n.Pod))
 	}
 	if n.App != nil {
 		where := podAddress
@@ -54,11 +54,20 @@ func socketsOf(n *plan.Node) []socketKey {
 	return keys
 }
 
+// socketsOf lists the sockets of a node: one for each port, but where a network
+// of its own brings it what is meant for several.
+func (s *site) socketsOf(n *plan.Node) []socketKey {
+	if s.addresses.inPods {
+		return podSockets(n, portsOf(n))
+	}
+	return portsOf(n)
+}
+
 // sockets are those of several nodes.
-func sockets(nodes []plan.Node) map[socketKey]bool {
+func (s *site) sockets(nodes []plan.Node) map[socketKey]bool {
 	all := map[socketKey]bool{}
 	for i := range nodes {
-		for _, key := range socketsOf(&nodes[i]) {
+		for _, key := range s.socketsOf(&nodes[i]) {
 			all[key] = true
 		}
 	}
@@ -85,7 +94,7 @@ func (s *site) applyNode(ctx context.Context, p plan.Node) (replaced *node, err 
 	if replaced != nil {
 		replaced.leave()
 	}
-	wanted := socketsOf(&p)
+	wanted := s.socketsOf(&p)
 	for key, l := range n.seats {
 		if !slices.Contains(wanted, key) {
 			_ = l.Close()
@@ -130,7 +139,7 @@ func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
 	var err error
 	if p.App != nil {
 		var listeners []apps.Listener
-		for _, key := range socketsOf(&p) {
+		for _, key := range s.socketsOf(&p) {
 			if n.seats[key], err = s.addresses.take(key); err != nil {
 				return nil, err
 			}
@@ -165,9 +174,12 @@ func (s *site) env(pod string, c proxy.Certificates) proxy.Env {
 			return s.network().dial(ctx, pod, to)
 		},
 		OriginalDestination: func(ctx context.Context, c net.Conn) (netip.AddrPort, bool) {
-			return s.addresses.originalDestination(ctx, c)
+			return s.addresses.originalDestination(ctx, pod, c)
 		},
-		PodAddress:     func(pod string) (netip.Addr, bool) { return s.addresses.podIP(pod), true },
+		PodAddress: func(pod string) (netip.Addr, bool) {
+			ip := s.addresses.podIP(pod)
+			return ip, ip.IsValid()
+		},
 		ClusterAddress: s.addresses.clusterAddress,
 		Sink:           s.sink,
 	}

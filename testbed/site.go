@@ -67,6 +67,16 @@ func (s *site) network() *network {
 	return s.net
 }
 
+// pod is that of a node of the plan in force; "" where there is no such node.
+func (s *site) pod(node string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if n := s.plan.Node(node); n != nil {
+		return n.Pod
+	}
+	return ""
+}
+
 // running are the nodes that run now.
 func (s *site) running() []*node {
 	s.mu.RLock()
@@ -99,7 +109,7 @@ func (s *site) apply(ctx context.Context, o orders) error {
 		}
 		s.retire(ctx, gone)
 	}
-	s.addresses.keep(sockets(kept.nodes()))
+	s.addresses.keep(s.sockets(kept.nodes()))
 	if err != nil {
 		return err
 	}
@@ -132,7 +142,7 @@ func (s *site) enact(ctx context.Context, o orders) (gone []*node, err error) {
 	var names []string
 	for i := range nodes { // in order: addresses are given as they are asked for
 		names = append(names, nodes[i].Name)
-		for _, key := range socketsOf(&nodes[i]) {
+		for _, key := range s.socketsOf(&nodes[i]) {
 			if s.addresses.has(key) {
 				continue
 			}

@@ -41,6 +41,9 @@ type Fleet struct {
 	// their owner alone.
 	Credentials string
 	Everybody   bool
+	// Pods: each pod has a network of its own, as containers have, and its nodes
+	// tell which addresses that is.
+	Pods bool
 	// Update is told the nodes that are to be there from now on, to start and
 	// to end their processes, and does not wait for them. Nil: nobody does, and
 	// nodes come when they come.
@@ -93,7 +96,7 @@ type crew interface {
 // second has passed.
 func Start(ctx context.Context, p *plan.Plan, m *plan.Materials, o Options) (*Testbed, error) {
 	t := &Testbed{options: o, recorder: passport.NewRecorder(), plan: &plan.Plan{}, materials: m}
-	a, err := newAddresses(o.Shared)
+	a, err := newAddresses(o.Shared, o.Fleet != nil && o.Fleet.Pods)
 	if err != nil {
 		return nil, err
 	}

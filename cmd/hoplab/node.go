@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,14 +16,26 @@ import (
 	"hoplab.dev/plan"
 	"hoplab.dev/testbed"
 	"hoplab.dev/testbed/control"
+	"hoplab.dev/testbed/podnet"
 	"hoplab.dev/testbed/runs"
 )
 
-// nodeKinds are the words after `hoplab node`, with what each runs.
-var nodeKinds = []string{"control", string(plan.Edge), string(plan.Gateway), string(plan.Sidecar), string(plan.AppKind), string(plan.Client)}
+// nodeKinds are the words after `hoplab node` that are nodes of a plan.
+var nodeKinds = []string{string(plan.Edge), string(plan.Gateway), string(plan.Sidecar), string(plan.AppKind), string(plan.Client)}
+
+// The words after `hoplab node` besides: control, and what a pod has beside its
+// nodes.
+const (
+	nodeControl = "control"
+	nodePause   = "pause"
+	nodeInit    = "init"
+	nodeReady   = "ready"
+)
 
 type nodeOptions struct {
 	name, control, credentials string
+	admin                      string
+	podNetwork                 bool
 	endWithStdin               bool
 
 	listen string // of control alone
@@ -30,13 +44,21 @@ type nodeOptions struct {
 	flags *pflag.FlagSet
 }
 
+// flagsOf are those that a word after `hoplab node` has.
+func flagsOf(word string) []string {
+	switch word {
+	case nodeControl:
+		return []string{"credentials", "listen", "run-name", "publish", "output", "pod-network", "end-with-stdin"}
+	case nodePause, nodeInit:
+		return nil
+	case nodeReady:
+		return []string{"admin"}
+	}
+	return []string{"name", "control", "credentials", "pod-network", "admin", "end-with-stdin"}
+}
+
 // runControl is `hoplab up` whose nodes are started by somebody else.
 func (o *nodeOptions) runControl(ctx context.Context, c *cli, args []string) error {
-	for _, flag := range []string{"name", "control"} {
-		if o.flags.Changed(flag) {
-			return usage("hoplab help node", "node control: --%s is of the other kinds", flag)
-		}
-	}
 	if o.credentials == "" {
 		return usage("hoplab help node", "node control: --credentials is missing")
 	}
@@ -51,8 +73,11 @@ func (o *nodeOptions) runControl(ctx context.Context, c *cli, args []string) err
 	if err != nil {
 		return usage("--listen HOST:PORT of this machine that is free", "node control: %v", err)
 	}
+	if o.podNetwork && len(o.up.publish) > 0 {
+		return usage("the container engine publishes ports", "node control: --publish and --pod-network")
+	}
 	o.up.fleet = func(*runs.Run) (*testbed.Fleet, func(), error) {
-		return &testbed.Fleet{Listener: l, Credentials: o.credentials, Everybody: true}, func() {}, nil
+		return &testbed.Fleet{Listener: l, Credentials: o.credentials, Everybody: true, Pods: o.podNetwork}, func() {}, nil
 	}
 	return o.up.claim(ctx, c, argument(args), publish)
 }
@@ -68,12 +93,16 @@ func nodeCommand() *command {
 	f.StringVar(&o.up.name, "run-name", "", "of control: name of the run (default: the scenario's)")
 	f.StringArrayVar(&o.up.publish, "publish", nil, "of control: as of hoplab up")
 	f.StringVarP(&o.up.output, "output", "o", "text", "of control: text or json")
+	f.BoolVar(&o.podNetwork, "pod-network", false, "each pod has a network of its own, as containers have: ports are bound as they are")
+	f.StringVar(&o.admin, "admin", "", "where the node tells of itself, `HOST:PORT` on loopback: GET /ready")
 	f.BoolVar(&o.endWithStdin, "end-with-stdin", false, "end when standard input does")
 	return &command{
-		name: "node", args: "control [flags] [SCENARIO] | edge|gateway|sidecar|app|client [flags]", short: "be one node of a scenario, in a process of its own", maxArgs: 2, flags: f,
+		name: "node", args: "control [flags] [SCENARIO] | edge|gateway|sidecar|app|client|ready [flags] | pause|init", short: "be one node of a scenario, in a process of its own", maxArgs: 2, flags: f,
 		long: `
 Control has the scenario, the certificates and the passports; each other node asks it what to do, by the token that it
 finds in its folder of --credentials, and goes on with that when control is away. hoplab up --processes starts them all.
+Of a pod of containers pause holds the network, init has the kernel bring all to the sidecar as istio-init does, and
+ready asks a node's --admin whether it has a plan.
 
   hoplab node control --credentials /tmp/nodes tinfoil
   hoplab node gateway --name gateway/istio-system/istio-ingressgateway --control 127.0.0.1:15012 \
@@ -83,28 +112,44 @@ finds in its folder of --credentials, and goes on with that when control is away
 }
 
 func (o *nodeOptions) run(ctx context.Context, c *cli, args []string) error {
+	words := append([]string{nodeControl, nodePause, nodeInit, nodeReady}, nodeKinds...)
 	if len(args) == 0 {
-		return usage("hoplab node "+strings.Join(nodeKinds, "|"), "node: which kind?")
+		return usage("hoplab node "+strings.Join(words, "|"), "node: which kind?")
+	}
+	kind := args[0]
+	if err := oneOf("node", "kind", kind, words...); err != nil {
+		return err
+	}
+	var strange error
+	o.flags.Visit(func(f *pflag.Flag) {
+		if !slices.Contains(flagsOf(kind), f.Name) {
+			strange = usage("hoplab help node", "node %s: it has no --%s", kind, f.Name)
+		}
+	})
+	if strange != nil {
+		return strange
+	}
+	if kind != nodeControl && len(args) > 1 {
+		return usage("hoplab help node", "node %s: unexpected argument %q", kind, args[1])
 	}
 	if o.endWithStdin {
 		var end context.CancelFunc
 		ctx, end = context.WithCancel(ctx)
 		go func() { _, _ = io.Copy(io.Discard, c.stdin); end() }()
 	}
-	kind := args[0]
-	if err := oneOf("node", "kind", kind, nodeKinds...); err != nil {
-		return err
-	}
-	if kind == "control" {
+	switch kind {
+	case nodeControl:
 		return o.runControl(ctx, c, args[1:])
-	}
-	for _, flag := range []string{"listen", "run-name", "publish", "output"} {
-		if o.flags.Changed(flag) {
-			return usage("hoplab help node", "node %s: --%s is of control alone", kind, flag)
+	case nodePause:
+		<-ctx.Done()
+		return nil
+	case nodeInit:
+		if err := podnet.Redirect(); err != nil {
+			return failed("run it as root with NET_ADMIN, in the network of the pod", err)
 		}
-	}
-	if len(args) > 1 {
-		return usage("hoplab help node", "node %s: unexpected argument %q", kind, args[1])
+		return nil
+	case nodeReady:
+		return o.askReady(ctx)
 	}
 	if kind == string(plan.Client) && o.name == "" {
 		o.name = control.ClientNode
@@ -123,7 +168,8 @@ func (o *nodeOptions) run(ctx context.Context, c *cli, args []string) error {
 		drain = closeTimeout // as in one process: all is over within a second of a Ctrl-C
 	}
 	return testbed.RunNode(ctx, testbed.NodeOptions{
-		Name: o.name, Kind: plan.Kind(kind), Control: o.control, Credentials: credentials, Drain: drain,
+		Name: o.name, Kind: plan.Kind(kind), Control: o.control, Credentials: credentials,
+		Pod: o.podNetwork, Admin: o.admin, Drain: drain,
 		Say: func(format string, args ...any) { c.say(o.name+": "+format, args...) },
 	})
 }
@@ -144,4 +190,29 @@ func (o *nodeOptions) wait(ctx context.Context, c *cli) (control.Credentials, er
 			return credentials, ctx.Err()
 		}
 	}
+}
+
+// readyTimeout is how long a node may take to tell whether it is ready.
+const readyTimeout = 2 * time.Second
+
+// askReady is for health checks: it fails unless the node is ready.
+func (o *nodeOptions) askReady(ctx context.Context) error {
+	if o.admin == "" {
+		return usage("hoplab help node", "node ready: --admin is missing")
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.admin+"/ready", nil)
+	if err != nil {
+		return usage("--admin HOST:PORT", "node ready: %v", err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return failed("is the node running?", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return failed("its log tells what it waits for", errors.New("not ready: "+res.Status))
+	}
+	return nil
 }

@@ -16,6 +16,13 @@ import (
 // else the only one that is up. Where none is, and it may, the scenario is
 // started in this process.
 func (c *cli) reach(ctx context.Context, scenario string, mayStart bool) (client *control.Client, done func(), inProcess bool, err error) {
+	if addr := c.getenv(envControl); addr != "" {
+		client, err := c.reachControl(ctx, addr, scenario)
+		if err != nil {
+			return nil, nil, false, err
+		}
+		return client, client.Close, false, nil
+	}
 	_, dir, err := c.state()
 	if err != nil {
 		return nil, nil, false, err
@@ -44,6 +51,37 @@ func (c *cli) reach(ctx context.Context, scenario string, mayStart bool) (client
 		return nil, nil, false, err
 	}
 	return t.Client(), stop, true, nil
+}
+
+// In the container of the client these lead to control: its host:port, and the
+// folder of the client's credentials.
+const (
+	envControl     = "HOPLAB_CONTROL"
+	envCredentials = "HOPLAB_CREDENTIALS"
+)
+
+// reachControl is reach for the client of a control in another container.
+func (c *cli) reachControl(ctx context.Context, addr, scenario string) (*control.Client, error) {
+	credentials, err := control.ReadCredentials(c.getenv(envCredentials))
+	if err != nil {
+		return nil, failed("set "+envCredentials+" to the folder of the client's credentials", err)
+	}
+	client, err := control.NewNodeClient(addr, credentials)
+	if err != nil {
+		return nil, err
+	}
+	if scenario == "" {
+		return client, nil
+	}
+	s, err := client.Status(ctx)
+	if err == nil && s.Scenario != scenario {
+		err = nothingUp(scenario)
+	}
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	return client, nil
 }
 
 // ofAPI makes a name that a running hoplab does not know, and what else it

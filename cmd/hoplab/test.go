@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -26,6 +27,14 @@ func testCommand() *command {
 				"text": writeReports, "json": writeReportsJSON, "junit": writeJUnit,
 			}[*output]
 			refs := []string{argument(args)}
+			run := c.runChecks
+			if addr := c.getenv(envControl); addr != "" {
+				if *all || *processes {
+					return usage("hoplab test", "test: what runs has its nodes, and is one scenario")
+				}
+				run = c.runChecksThere
+				refs = append(args, "")[:1]
+			}
 			if *all {
 				if len(args) > 0 {
 					return usage("leave out one of the two", "test: --all and %s", args[0])
@@ -35,7 +44,7 @@ func testCommand() *command {
 			var reports []checks.Report
 			failures := 0
 			for _, ref := range refs {
-				r, err := c.runChecks(ctx, ref, *all, *processes)
+				r, err := run(ctx, ref, *all, *processes)
 				if err != nil {
 					_ = write(c.stdout, reports) // of those before
 					return err
@@ -57,19 +66,9 @@ func testCommand() *command {
 // runChecks runs the checks of one scenario. Quiet: what is wrong in it is not
 // said, as it may be what the checks are about. Processes: each node is one.
 func (c *cli) runChecks(ctx context.Context, ref string, quiet, processes bool) (checks.Report, error) {
-	read := c.load
-	if quiet {
-		read = c.read
-	}
-	l, err := read(ref)
+	l, err := c.checksOf(ref, quiet)
 	if err != nil {
 		return checks.Report{}, err
-	}
-	if err := l.refused(ref); err != nil {
-		return checks.Report{}, err
-	}
-	if l.out.World.Scenario == nil || len(l.out.World.Scenario.Spec.Checks) == 0 {
-		return checks.Report{}, failed("write spec.checks in its scenario.yaml", errors.New(ref+" has no checks"))
 	}
 	start := c.start
 	if processes {
@@ -84,6 +83,47 @@ func (c *cli) runChecks(ctx context.Context, ref string, quiet, processes bool) 
 	client := t.Client()
 	defer client.Close()
 	return checks.Run(ctx, l.out.Plan.Scenario, l.out.World.Scenario.Spec.Checks, client), ctx.Err()
+}
+
+// checksOf reads a scenario that has checks.
+func (c *cli) checksOf(ref string, quiet bool) (*lab, error) {
+	read := c.load
+	if quiet {
+		read = c.read
+	}
+	l, err := read(ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.refused(ref); err != nil {
+		return nil, err
+	}
+	if l.out.World.Scenario == nil || len(l.out.World.Scenario.Spec.Checks) == 0 {
+		return nil, failed("write spec.checks in its scenario.yaml", errors.New(ref+" has no checks"))
+	}
+	return l, nil
+}
+
+// runChecksThere runs the checks of the scenario that a control in another
+// container has up, against that.
+func (c *cli) runChecksThere(ctx context.Context, ref string, _, _ bool) (checks.Report, error) {
+	client, done, _, err := c.reach(ctx, "", false)
+	if err != nil {
+		return checks.Report{}, err
+	}
+	defer done()
+	s, err := client.Status(ctx)
+	if err != nil {
+		return checks.Report{}, err
+	}
+	l, err := c.checksOf(cmp.Or(ref, s.Scenario), true)
+	if err != nil {
+		return checks.Report{}, err
+	}
+	if name := l.out.Plan.Scenario; name != s.Scenario {
+		return checks.Report{}, nothingUp(name)
+	}
+	return checks.Run(ctx, s.Scenario, l.out.World.Scenario.Spec.Checks, client), ctx.Err()
 }
 
 func writeReports(w io.Writer, reports []checks.Report) error {

@@ -41,9 +41,11 @@ type Orders struct {
 
 // Network is where everybody is.
 type Network struct {
-	Shared  bool                  `json:"shared,omitempty"` // all pods share 127.0.0.1
-	Pods    map[string]netip.Addr `json:"pods"`             // addresses in the cluster; of "" the client's
-	Sockets []Socket              `json:"sockets"`
+	Shared bool `json:"shared,omitempty"` // all pods share 127.0.0.1
+	// Pods are the addresses in the cluster; of "" the client's. Where a pod has
+	// several, the first is one on a network of the node's own.
+	Pods    map[string][]netip.Addr `json:"pods"`
+	Sockets []Socket                `json:"sockets"`
 }
 
 // Socket is what stands for a port of a pod.
@@ -56,6 +58,9 @@ type Socket struct {
 
 // Report is what a node tells of itself.
 type Report struct {
+	// Addresses are the pod's, with their subnets, where it has a network of its
+	// own.
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	Sockets   []Socket       `json:"sockets,omitempty"` // its own
 	Published []Published    `json:"published,omitempty"`
 	Health    []TargetHealth `json:"health,omitempty"`
