@@ -58,14 +58,14 @@ type downstream struct {
 	life life
 }
 
-func newDownstream(n *Node, c net.Conn, original string, at portKey) *downstream {
+func newDownstream(n *Node, c net.Conn, at portKey) *downstream {
 	d := &downstream{node: n, raw: &conn{Conn: c}, at: at, opened: time.Now()}
 	d.stream = d.raw
 	d.life.quiet.L = &d.life.mu
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.end = passport.ConnEnd{
 		ID: n.ids.Next(), Node: n.name, Kind: string(n.kind), Role: passport.Accepted,
-		Local: c.LocalAddr().String(), Remote: c.RemoteAddr().String(), OriginalDestination: original,
+		Local: c.LocalAddr().String(), Remote: c.RemoteAddr().String(), OriginalDestination: c.LocalAddr().String(),
 		Opened: d.opened,
 	}
 	d.client = d.end.Remote

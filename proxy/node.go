@@ -111,8 +111,8 @@ func (n *Node) Hold() (release func()) {
 }
 
 // Serve accepts connections on l for the plan's listener that has the port,
-// until l or the node is closed. The port is the plan's, and l's own address the
-// original destination, unless Env.OriginalDestination knows better. Outbound
+// until l or the node is closed. The port is the plan's, and a connection's own
+// address its original destination, unless Env.OriginalDestination knows better. Outbound
 // is for the app of the node's own pod, on its way out. It closes l.
 func (n *Node) Serve(l net.Listener, port int, outbound bool) error {
 	n.mu.Lock()
@@ -139,12 +139,12 @@ func (n *Node) Serve(l net.Listener, port int, outbound bool) error {
 			continue
 		}
 		pause = 0
-		n.accept(c, l.Addr().String(), portKey{port, outbound})
+		n.accept(c, portKey{port, outbound})
 	}
 }
 
-func (n *Node) accept(c net.Conn, original string, port portKey) {
-	d := newDownstream(n, c, original, port)
+func (n *Node) accept(c net.Conn, port portKey) {
+	d := newDownstream(n, c, port)
 	n.mu.Lock()
 	if n.closing {
 		n.mu.Unlock()

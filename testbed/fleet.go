@@ -283,13 +283,14 @@ func (e *publishError) Error() string        { return e.text }
 func (e *publishError) Is(target error) bool { return target == ErrPublish }
 
 // due tells whether the nodes have their orders that a node asks: so a load
-// balancer's first probes find who answers them. The lock is held.
+// balancer's first probes find who answers them. Who never came is waited for
+// only where somebody starts it. The lock is held.
 func (f *fleet) due(m *member) bool {
 	if time.Since(f.since) > orderGrace {
 		return true
 	}
 	for _, other := range f.members {
-		if depth(other.node.Kind) < depth(m.node.Kind) && other.applied != f.version {
+		if depth(other.node.Kind) < depth(m.node.Kind) && other.applied != f.version && (other.came || f.options.Update != nil) {
 			return false
 		}
 	}
@@ -468,7 +469,7 @@ func (f *fleet) Ends(node string, ends []control.End) error {
 	foreign := f.foreign(m.node.Pod)
 	for _, e := range ends {
 		if e.Conn != nil {
-			if e.Conn.Peer == foreign {
+			if e.Conn.Peer == foreign && e.Conn.Local != "" {
 				e.Conn.Peer, e.Conn.PeerKind = "", ""
 			}
 			f.recorder.Conn(*e.Conn)
@@ -479,12 +480,12 @@ func (f *fleet) Ends(node string, ends []control.End) error {
 	return nil
 }
 
-// foreign is the app of a pod where it never came, as the pod has another
-// program for an app, which tells nothing of itself.
+// foreign is the app of a pod where it is not there: who answers instead is
+// another program, which tells nothing of itself.
 func (f *fleet) foreign(pod string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if app := f.members["app/"+pod]; app != nil && !app.came {
+	if app := f.members["app/"+pod]; app != nil && app.link == nil {
 		return app.node.Name
 	}
 	return ""
@@ -539,7 +540,10 @@ func (f *fleet) ask(ctx context.Context, q *control.Question) (control.Answer, e
 	}
 	f.mu.Unlock()
 	if l == nil {
-		return control.Answer{}, &control.Error{Status: http.StatusServiceUnavailable, Message: q.From + " is not there to ask"}
+		return control.Answer{}, &control.Error{
+			Status: http.StatusServiceUnavailable, Message: q.From + " is not there to ask",
+			Hint: "another program in its place is asked itself: docker compose exec, kubectl exec",
+		}
 	}
 	r, err := l.call(ctx, control.Event{Question: q})
 	if err == nil && r.Error != "" {

@@ -78,13 +78,18 @@ const ndots = 5
 // where nobody answers.
 func (n *network) resolve(namespace, host string) (netip.Addr, error) {
 	ip, err := n.find(namespace, host)
-	if errors.Is(err, podnet.ErrUnknown) {
-		return strangersAddress(strings.TrimSuffix(strings.ToLower(host), ".")), nil
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	switch {
+	case !errors.Is(err, podnet.ErrUnknown):
+		return ip, err
+	case !strings.Contains(host, "."): // no name of the internet
+		return netip.Addr{}, podnet.ErrNoSuchHost
 	}
-	return ip, err
+	return strangersAddress(host), nil
 }
 
-// find is resolve that gives podnet.ErrUnknown for a stranger.
+// find is resolve that gives podnet.ErrUnknown for what the cluster does not
+// know.
 func (n *network) find(namespace, host string) (netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.Unmap(), nil
@@ -117,7 +122,10 @@ func (n *network) find(namespace, host string) (netip.Addr, error) {
 	// The zone is the cluster's own, and no top-level domain has a namespace's
 	// name.
 	last := absolute[strings.LastIndex(absolute, ".")+1:]
-	if last == absolute || strings.HasSuffix(absolute, ".cluster.local") || last == "svc" || n.namespaces[last] {
+	if last == absolute {
+		return netip.Addr{}, podnet.ErrUnknown
+	}
+	if strings.HasSuffix(absolute, ".cluster.local") || last == "svc" || n.namespaces[last] {
 		return netip.Addr{}, podnet.ErrNoSuchHost
 	}
 	return netip.Addr{}, podnet.ErrUnknown

@@ -16,18 +16,13 @@ import (
 
 // Publish says where the outermost nodes' ports are bound on 127.0.0.1.
 type Publish struct {
-	Address string // to bind; "" is 127.0.0.1, so that nobody else on the network reaches it
-	Auto    bool   // any free port
-	Ports   []PublishPort
+	Auto  bool // any free port
+	Ports []PublishPort
 }
 
-// address is where published ports are bound.
-func (o *Publish) address() string {
-	if o.Address != "" {
-		return o.Address
-	}
-	return "127.0.0.1"
-}
+// publishAddress is where ports are published, so that nobody else on the
+// network reaches them.
+const publishAddress = "127.0.0.1"
 
 // PublishPort puts one port somewhere else than by rule.
 type PublishPort struct {
@@ -84,10 +79,10 @@ type publications struct {
 	fresh []*socket
 }
 
-// wanted lists what a plan publishes: port N below 1000 on 8000+N, others as
+// Wanted lists what a plan publishes: port N below 1000 on 8000+N, others as
 // they are; a second edge on the same port 1000 higher. A wish that names the
 // node goes before one that does not.
-func (o *Publish) wanted(p *plan.Plan) ([]control.Publication, error) {
+func (o *Publish) Wanted(p *plan.Plan) ([]control.Publication, error) {
 	if o == nil {
 		return nil, nil
 	}
@@ -131,7 +126,7 @@ func (o *Publish) wanted(p *plan.Plan) ([]control.Publication, error) {
 					}
 				}
 				used[port]++
-				out = append(out, control.Publication{Node: n.Name, Port: port, Target: clients[port], Host: o.address(), Local: local})
+				out = append(out, control.Publication{Node: n.Name, Port: port, Target: clients[port], Host: publishAddress, Local: local})
 			}
 		}
 	}

@@ -65,7 +65,7 @@ func TestPublishWanted(t *testing.T) {
 		{"by rule there are not enough", []plan.Node{edge("alb/a/a", 65000), edge("alb/b/b", 65000)}, Publish{}, nil, "port 65000 of alb/b/b would be 66000"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := test.o.wanted(&plan.Plan{Nodes: test.nodes})
+			got, err := test.o.Wanted(&plan.Plan{Nodes: test.nodes})
 			if test.err != "" {
 				require.ErrorIs(t, err, ErrPublish)
 				assert.Contains(t, err.Error(), test.err)

@@ -164,7 +164,7 @@ func (t *Testbed) Apply(ctx context.Context, p *plan.Plan, m *plan.Materials) er
 	if t.closed {
 		return errClosed
 	}
-	publish, err := t.options.Publish.wanted(p)
+	publish, err := t.options.Publish.Wanted(p)
 	if err != nil {
 		return err
 	}

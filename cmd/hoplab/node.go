@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -65,9 +66,12 @@ func (o *nodeOptions) runControl(ctx context.Context, c *cli, args []string) err
 	if err := oneOf("node control", "output form", o.up.output, "text", "json"); err != nil {
 		return err
 	}
-	publish, err := o.up.publications(c)
+	publish, err := o.up.publications()
 	if err != nil {
 		return err
+	}
+	if o.podNetwork {
+		publish = nil // the container engine's
 	}
 	l, err := net.Listen("tcp4", o.listen)
 	if err != nil {
@@ -87,8 +91,8 @@ func nodeCommand() *command {
 	f := newFlags("node")
 	o.flags = f
 	f.StringVar(&o.name, "name", "", "the node, as the plan names it: alb/NAMESPACE/INGRESS, sidecar/NAMESPACE/POD ...")
-	f.StringVar(&o.control, "control", "", "where control is, `HOST:PORT`")
-	f.StringVar(&o.credentials, "credentials", "", "`DIR` with the node's token and control's CA; of control: where it puts those of all nodes")
+	f.StringVar(&o.control, "control", "", "where control is, `HOST:PORT` (default: $"+envControl+")")
+	f.StringVar(&o.credentials, "credentials", "", "`DIR` with the node's token and control's CA (default: $"+envCredentials+"); of control: where it puts those of all nodes")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:15012", "of control: where nodes call it, `HOST:PORT`")
 	f.StringVar(&o.up.name, "run-name", "", "of control: name of the run (default: the scenario's)")
 	f.StringArrayVar(&o.up.publish, "publish", nil, "of control: as of hoplab up")
@@ -154,6 +158,8 @@ func (o *nodeOptions) run(ctx context.Context, c *cli, args []string) error {
 	if kind == string(plan.Client) && o.name == "" {
 		o.name = control.ClientNode
 	}
+	o.control = cmp.Or(o.control, c.getenv(envControl))
+	o.credentials = cmp.Or(o.credentials, c.getenv(envCredentials))
 	for _, missing := range []struct{ flag, value string }{{"--name", o.name}, {"--control", o.control}, {"--credentials", o.credentials}} {
 		if missing.value == "" {
 			return usage("hoplab help node", "node %s: %s is missing", kind, missing.flag)

@@ -53,8 +53,8 @@ func (c *cli) reach(ctx context.Context, scenario string, mayStart bool) (client
 	return t.Client(), stop, true, nil
 }
 
-// In the container of the client these lead to control: its host:port, and the
-// folder of the client's credentials.
+// In a container these lead to control: its host:port, and the folder of the
+// node's credentials.
 const (
 	envControl     = "HOPLAB_CONTROL"
 	envCredentials = "HOPLAB_CREDENTIALS"

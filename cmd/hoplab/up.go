@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -53,7 +52,7 @@ func (o *upOptions) run(ctx context.Context, c *cli, args []string) error {
 	if err := oneOf("up", "output form", o.output, "text", "json"); err != nil {
 		return err
 	}
-	publish, err := o.publications(c)
+	publish, err := o.publications()
 	if err != nil {
 		return err
 	}
@@ -98,13 +97,9 @@ func (o *upOptions) claim(ctx context.Context, c *cli, ref string, publish *test
 // runName is --name, else the scenario's.
 func (o *upOptions) runName(l *lab) string { return cmp.Or(o.name, l.out.Plan.Scenario) }
 
-// publications are the wishes of --publish. HOPLAB_PUBLISH_ADDRESS is for
-// containers, whose ports are forwarded to another address than loopback.
-func (o *upOptions) publications(c *cli) (*testbed.Publish, error) {
-	p := &testbed.Publish{Address: c.getenv("HOPLAB_PUBLISH_ADDRESS")}
-	if p.Address != "" && net.ParseIP(p.Address).To4() == nil {
-		return nil, usage("0.0.0.0, in a container", "HOPLAB_PUBLISH_ADDRESS=%s is no IPv4 address", p.Address)
-	}
+// publications are the wishes of --publish.
+func (o *upOptions) publications() (*testbed.Publish, error) {
+	p := &testbed.Publish{}
 	for _, s := range o.publish {
 		if s == "auto" {
 			p.Auto = true

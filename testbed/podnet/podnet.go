@@ -9,6 +9,7 @@ const (
 	OutboundPort = 15001
 	InboundPort  = 15006
 	DNSPort      = 15053
+	ControlPort  = 15012 // istiod's
 	SidecarUser  = 1337
 )
 

@@ -16,7 +16,8 @@ const table = "hoplab"
 // Redirect has the kernel bring to the sidecar what comes into this network
 // namespace and what leaves it, but for what the sidecar itself sends. It needs
 // CAP_NET_ADMIN, and replaces what it wrote before. The rules are istio-init's,
-// of REDIRECT mode with DNS capture.
+// of REDIRECT mode with DNS capture; only, what goes to ControlPort is left
+// alone, as an app of ours calls control itself.
 // istio: tools/istio-iptables/pkg/capture/run.go
 func Redirect() error {
 	c, err := nftables.New()
@@ -60,6 +61,7 @@ func Redirect() error {
 	add(out, loopback, user(expr.CmpOpNeq), leave())
 	add(out, user(expr.CmpOpEq), leave())
 	add(out, destination(expr.CmpOpEq, local), leave())
+	add(out, protocol(unix.IPPROTO_TCP), port16(expr.CmpOpEq, ControlPort), leave())
 	add(out, protocol(unix.IPPROTO_TCP), redirect(OutboundPort))
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("nftables, which needs CAP_NET_ADMIN and a kernel with nf_tables: %w", err)
