@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -93,6 +94,9 @@ type details struct {
 
 func (d *details) hop(p Passport, index int) {
 	h := &p.Hops[index]
+	if text, ok := addresses(h); ok {
+		d.add(row{text: text})
+	}
 	if h.Mirror != "" {
 		d.add(row{text: "a copy of the request, for " + h.Mirror})
 	}
@@ -125,6 +129,19 @@ func (d *details) hop(p Passport, index int) {
 			d.label("log", l.Line, "", dim)
 		}
 	}
+}
+
+// addresses are those of a hop between machines or containers; on loopback they
+// tell nothing that the names do not.
+func addresses(h *Hop) (text string, ok bool) {
+	for _, addr := range []string{h.From.Addr, h.To.Addr} {
+		at, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return "", false
+		}
+		ok = ok || !at.Addr().IsLoopback()
+	}
+	return h.From.Addr + " to " + h.To.Addr, ok
 }
 
 // session draws the TLS that ends at both ends of the hop.

@@ -141,7 +141,9 @@ func (d *downstream) restore() {
 	d.end.OriginalDestination = to.String()
 	if d.at.outbound {
 		d.original = to
+		return
 	}
+	d.end.Local = d.end.OriginalDestination // as its peer sees it
 }
 
 // inspect looks at the first bytes, as far as the listener's chains need it.

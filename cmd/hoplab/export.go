@@ -11,7 +11,7 @@ func exportCommand() *command {
 	f := newFlags("export")
 	build := f.String("build", "", "compose: the folder of hoplab's Dockerfile, from which the image is built (default: it is there)")
 	return &command{
-		name: "export", args: "compose [flags] [SCENARIO]", short: "write a scenario down for an engine that runs containers", maxArgs: 2, flags: f,
+		name: "export", args: "compose|mermaid [flags] [SCENARIO]", short: "write a scenario down for an engine that runs containers, or as a drawing", maxArgs: 2, flags: f,
 		long: `
 One container for each node, which do there what they do here. The text goes to standard output.
 
@@ -20,20 +20,29 @@ One container for each node, which do there what they do here. The text goes to 
 			if len(args) == 0 {
 				return usage("hoplab export compose", "export: to what?")
 			}
-			if err := oneOf("export", "engine", args[0], "compose"); err != nil {
+			form := args[0]
+			if err := oneOf("export", "form", form, "compose", "mermaid"); err != nil {
 				return err
 			}
+			if f.Changed("build") && form != "compose" {
+				return usage("hoplab help export", "export %s: it has no --build", form)
+			}
 			ref := argument(args[1:])
-			if ref == "-" {
+			if ref == "-" && form != "mermaid" {
 				return usage("write it to a folder", "export: containers cannot read standard input")
 			}
 			l, err := c.load(ref)
 			if err != nil {
 				return err
 			}
-			text, err := deploy.Compose(
-				&deploy.Scenario{Plan: l.out.Plan, Ref: ref, Path: scenarios.IsPath(ref)}, deploy.ComposeOptions{Build: *build},
-			)
+			s := &deploy.Scenario{Plan: l.out.Plan, Ref: ref, Path: scenarios.IsPath(ref)}
+			var text []byte
+			switch form {
+			case "compose":
+				text, err = deploy.Compose(s, deploy.ComposeOptions{Build: *build})
+			case "mermaid":
+				text = deploy.Mermaid(s.Plan)
+			}
 			if err != nil {
 				return &exitError{exitUsage, err, ""}
 			}
