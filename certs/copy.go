@@ -3,7 +3,6 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"reflect"
@@ -93,12 +92,6 @@ func (v *Vault) Bundle(names plan.MaterialNames) Bundle {
 
 func bundled(err error) *BundledError {
 	return &BundledError{Text: err.Error(), NotFound: errors.Is(err, ErrNotFound)}
-}
-
-// MeshRoots are the roots of the mesh in PEM: by them a node in another process
-// knows whom it gets its orders from.
-func (v *Vault) MeshRoots() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: v.MeshCA().root.cert.Raw})
 }
 
 // Copy holds what a Bundle brought, as the Vault does that it came from. All

@@ -112,6 +112,11 @@ func (ca *MeshCA) Sign(csrPEM []byte, spiffeID string, ttl time.Duration) (chain
 // Roots is the trust bundle of the mesh.
 func (ca *MeshCA) Roots() *x509.CertPool { return poolOf(ca.root.cert) }
 
+// RootPEM is the certificate that workloads trust.
+func (ca *MeshCA) RootPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.root.cert.Raw})
+}
+
 // parseIdentity takes a SPIFFE ID apart.
 func parseIdentity(spiffeID string) (*url.URL, error) {
 	id, err := url.Parse(spiffeID)

@@ -55,6 +55,55 @@ func OpenState(dir string) (*State, error) {
 	return &State{dir: dir, asked: map[string]*keyRequest{}}, nil
 }
 
+// Seed copies keys and certificates from a folder that Export filled, unless the
+// state has its own.
+func (s *State) Seed(dir string) error {
+	for _, part := range []string{keysDir, certificatesDir} {
+		entries, err := os.ReadDir(filepath.Join(dir, part))
+		if err != nil {
+			return fmt.Errorf("seed: %w", err)
+		}
+		for _, e := range entries {
+			if filepath.Ext(e.Name()) != pemSuffix {
+				continue // what a Kubernetes volume has besides
+			}
+			content, err := os.ReadFile(filepath.Join(dir, part, e.Name()))
+			if err != nil {
+				return fmt.Errorf("seed: %w", err)
+			}
+			whatever := func([]byte) error { return nil }
+			given := func() ([]byte, error) { return content, nil }
+			if err := s.keep(context.Background(), filepath.Join(part, e.Name()), whatever, given); err != nil {
+				return fmt.Errorf("seed: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Export gives the keys and certificates that the state holds, by their paths in
+// a folder that Seed reads.
+func (s *State) Export() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, part := range []string{keysDir, certificatesDir} {
+		names, err := filepath.Glob(filepath.Join(s.dir, part, "*"+pemSuffix))
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			content, err := os.ReadFile(name)
+			if err != nil {
+				return nil, err
+			}
+			out[part+"/"+filepath.Base(name)] = content
+		}
+	}
+	return out, nil
+}
+
+// pemSuffix ends the names of files that hold PEM.
+const pemSuffix = ".pem"
+
 // Key gives the key that belongs to a request, by one of ACM's algorithms
 // (RSA_2048, RSA_3072, RSA_4096, EC_prime256v1, EC_secp384r1, EC_secp521r1).
 // It is made once and kept under a hash of both. Different keys are made side
@@ -178,7 +227,7 @@ func fileName(parts ...string) string {
 	for _, p := range parts {
 		fmt.Fprintf(h, "%d:%s", len(p), p) // no two lists of parts run together
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16]) + ".pem"
+	return hex.EncodeToString(h.Sum(nil)[:16]) + pemSuffix
 }
 
 // encodeKey writes a key as PKCS #8 PEM.

@@ -27,9 +27,13 @@ func compiled(t *testing.T, ref string) *plan.Plan {
 	t.Helper()
 	s, err := scenarios.Read(ref, strings.NewReader(""))
 	require.NoError(t, err)
-	out := mesh.Compile(mesh.Input{Name: s.Name(), At: time.Now(), Objects: s.Objects, Parsed: s.Diagnostics, Files: s.Extra, Apps: apps.Names()})
+	out := compileSource(s)
 	require.False(t, out.Refused, "%s is refused", ref)
 	return out.Plan
+}
+
+func compileSource(s *scenarios.Source) mesh.Output {
+	return mesh.Compile(mesh.Input{Name: s.Name(), At: time.Now(), Objects: s.Objects, Parsed: s.Diagnostics, Files: s.Extra, Apps: apps.Names()})
 }
 
 // TestComposeFiles: deploy/compose has what hoplab export compose writes.

@@ -172,9 +172,15 @@ func (s *Scenario) inside() string {
 // dashes, no two alike.
 type slugs map[string]string
 
+// maxSlug leaves room for a number, in what Kubernetes takes (63, RFC 1123).
+const maxSlug = 58
+
 // of is the slug of a name.
 func (s slugs) of(name string) string {
 	base := strings.ToLower(strings.NewReplacer("/", "-", ".", "-", "_", "-").Replace(name))
+	if len(base) > maxSlug {
+		base = strings.TrimRight(base[:maxSlug], "-")
+	}
 	for i, slug := 1, base; ; i++ {
 		if i > 1 {
 			slug = fmt.Sprintf("%s-%d", base, i)

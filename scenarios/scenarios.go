@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -65,6 +66,21 @@ type Source struct {
 	Diagnostics []plan.Diagnostic
 	Extra       map[string][]byte // files that the Scenario's secrets name
 	Text        map[string][]byte // each file by the name in diagnostics, to quote from
+
+	own []string // of Text, those that are no part of what is extended
+}
+
+// Files are the scenario's own files, by their paths in its folder.
+func (s *Source) Files() map[string][]byte {
+	out := maps.Clone(s.Extra)
+	for _, name := range s.own {
+		inside, err := filepath.Rel(s.root, name)
+		if err != nil || s.root == "" {
+			inside = name
+		}
+		out[filepath.ToSlash(inside)] = s.Text[name]
+	}
+	return out
 }
 
 // shown is the SCENARIO as people call it.
@@ -299,6 +315,9 @@ func (s *Source) parse(files []file, folder fs.FS, depth int) error {
 	for _, f := range files {
 		in = append(in, manifest.File{Name: f.name, Data: f.data})
 		s.Text[f.name] = f.data
+		if depth == 0 {
+			s.own = append(s.own, f.name)
+		}
 	}
 	r := manifest.Parse(in)
 	own := r.Objects

@@ -115,7 +115,7 @@ func Start(ctx context.Context, p *plan.Plan, m *plan.Materials, o Options) (*Te
 		f := newFleet(o.Fleet, a, t.vault, t.recorder)
 		t.crew, nodes = f, f
 		t.tokens = control.OpenTokens(control.CredentialsFolder{
-			Path: o.Fleet.Credentials, CA: t.vault.MeshRoots(), Everybody: o.Fleet.Everybody,
+			Path: o.Fleet.Credentials, CA: t.vault.MeshCA().RootPEM(), Everybody: o.Fleet.Everybody,
 		})
 		if outside, err = control.ListenTLS(o.Fleet.Listener, t.vault.MeshCA().Server); err != nil {
 			f.close(ctx)

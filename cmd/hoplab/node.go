@@ -39,8 +39,8 @@ type nodeOptions struct {
 	podNetwork                 bool
 	endWithStdin               bool
 
-	listen string // of control alone
-	up     upOptions
+	listen, seed string // of control alone
+	up           upOptions
 
 	flags *pflag.FlagSet
 }
@@ -49,7 +49,7 @@ type nodeOptions struct {
 func flagsOf(word string) []string {
 	switch word {
 	case nodeControl:
-		return []string{"credentials", "listen", "run-name", "publish", "output", "pod-network", "end-with-stdin"}
+		return []string{"credentials", "listen", "seed", "run-name", "publish", "output", "pod-network", "end-with-stdin"}
 	case nodePause, nodeInit:
 		return nil
 	case nodeReady:
@@ -73,6 +73,15 @@ func (o *nodeOptions) runControl(ctx context.Context, c *cli, args []string) err
 	if o.podNetwork {
 		publish = nil // the container engine's
 	}
+	if o.seed != "" {
+		state, _, err := c.state()
+		if err != nil {
+			return err
+		}
+		if err := state.Seed(o.seed); err != nil {
+			return usage("a folder with keys/*.pem and certificates/*.pem", "node control: %v", err)
+		}
+	}
 	l, err := net.Listen("tcp4", o.listen)
 	if err != nil {
 		return usage("--listen HOST:PORT of this machine that is free", "node control: %v", err)
@@ -94,6 +103,7 @@ func nodeCommand() *command {
 	f.StringVar(&o.control, "control", "", "where control is, `HOST:PORT` (default: $"+envControl+")")
 	f.StringVar(&o.credentials, "credentials", "", "`DIR` with the node's token and control's CA (default: $"+envCredentials+"); of control: where it puts those of all nodes")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:15012", "of control: where nodes call it, `HOST:PORT`")
+	f.StringVar(&o.seed, "seed", "", "of control: `DIR` with keys and certificates that its state begins with")
 	f.StringVar(&o.up.name, "run-name", "", "of control: name of the run (default: the scenario's)")
 	f.StringArrayVar(&o.up.publish, "publish", nil, "of control: as of hoplab up")
 	f.StringVarP(&o.up.output, "output", "o", "text", "of control: text or json")

@@ -39,6 +39,11 @@ const (
 	caFile    = "ca.pem"
 )
 
+// Files are the credentials as ReadCredentials finds them, by name.
+func (c *Credentials) Files() map[string]string {
+	return map[string]string{tokenFile: c.Token, caFile: string(c.CA)}
+}
+
 // ReadCredentials reads a folder that OpenTokens has filled.
 func ReadCredentials(dir string) (Credentials, error) {
 	token, err1 := os.ReadFile(filepath.Join(dir, tokenFile))

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
@@ -92,8 +93,12 @@ func (f *CredentialsFolder) token(node string) (string, error) {
 	if err := os.MkdirAll(dir, folder); err != nil {
 		return "", err
 	}
-	if err := replaceFile(filepath.Join(dir, caFile), f.CA, mode); err != nil {
-		return "", err
+	// What is right already is not written: the folder may be one that is only
+	// to be read.
+	if kept, err := os.ReadFile(filepath.Join(dir, caFile)); err != nil || !bytes.Equal(kept, f.CA) {
+		if err := replaceFile(filepath.Join(dir, caFile), f.CA, mode); err != nil {
+			return "", err
+		}
 	}
 	if kept, err := os.ReadFile(filepath.Join(dir, tokenFile)); err == nil && len(kept) == len(token) {
 		return string(kept), nil
