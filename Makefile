@@ -26,6 +26,10 @@ test: ## all tests that need Go alone
 test-all: ## with the race detector, and curl, openssl and h2spec as judges: a missing judge is a failure
 	HOPLAB_JUDGES=1 CGO_ENABLED=1 $(GO) test -race ./...
 
+.PHONY: test-docker
+test-docker: ## docker-compose.yml with a real engine; needs Docker, Compose, curl and nginx
+	HOPLAB_DOCKER=1 CGO_ENABLED=0 $(GO) test -count=1 -run TestDocker ./deploy
+
 .PHONY: lint
 lint: ## formatting, vet, staticcheck, tidy modules, other systems
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt wants the files above'; exit 1; }
@@ -37,8 +41,8 @@ lint: ## formatting, vet, staticcheck, tidy modules, other systems
 
 .PHONY: update
 update: ## rewrite the golden files and generated docs
-	$(GO) test ./mesh/... ./passport ./docs ./cmd/hoplab ./testbed/fidelity -update
+	$(GO) test ./mesh/... ./passport ./docs ./cmd/hoplab ./deploy ./testbed/fidelity -update
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -59,7 +60,7 @@ func (e *engine) try(args ...string) (string, error) {
 	e.t.Helper()
 	cmd := exec.Command("docker", args...)
 	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "GO_IMAGE="+goImage, "HOPLAB_IMAGE="+image, "COMPOSE_PROJECT_NAME="+project)
+	cmd.Env = e.environ()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -67,6 +68,10 @@ func (e *engine) try(args ...string) (string, error) {
 		return stdout.String() + stderr.String(), err
 	}
 	return stdout.String(), nil
+}
+
+func (*engine) environ() []string {
+	return append(os.Environ(), "GO_IMAGE="+goImage, "HOPLAB_IMAGE="+image, "COMPOSE_PROJECT_NAME="+project)
 }
 
 // compose is run of docker compose.
@@ -118,6 +123,7 @@ func TestDocker(t *testing.T) {
 		_, _ = e.try("rmi", "-f", image, goImage, foreign)
 	})
 	e.compose("build")
+	t.Run("the README's commands", func(t *testing.T) { readme(t, e.in(t)) })
 	e.compose("up", "-d", "--wait")
 	ca := []byte(e.hoplab("control", "certs", "--pem", "acm"))
 
@@ -156,6 +162,24 @@ func TestDocker(t *testing.T) {
 	t.Run("foreign programs are meshed", func(t *testing.T) { meshes(t, e.in(t)) })
 	assert.NotRegexp(t, `[0-9a-f]{64}`, e.compose("config"), "a token is in a file")
 	assert.NotRegexp(t, `[0-9a-f]{64}`, e.compose("logs"), "a token is in a log")
+}
+
+// readme runs what the README says of Docker, in an empty folder.
+func readme(t *testing.T, e *engine) {
+	text, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	block := regexp.MustCompile("(?s)```sh\n(docker compose up.*?)```").FindSubmatch(text)
+	require.NotNil(t, block)
+	root, err := filepath.Abs("..")
+	require.NoError(t, err)
+	cmd := exec.Command("sh", "-exc", string(block[1]))
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(e.environ(), "COMPOSE_FILE="+filepath.Join(root, "docker-compose.yml"))
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Contains(t, string(out), `"app": "echo"`, "what curl got")
+	assert.Contains(t, string(out), "4 hops, no plaintext between pods")
+	assert.Contains(t, string(out), "5 passed, 0 failed")
 }
 
 func locks(p passport.Passport) []string {
