@@ -74,7 +74,7 @@ func Compile(in Input) Output {
 	}
 	p.Pods = append(p.Pods, edges.Pods...)
 	for _, pod := range w.Pods {
-		p.Pods = append(p.Pods, plan.Pod{Name: pod.FullName(), Source: pod.Source})
+		p.Pods = append(p.Pods, plan.Pod{Name: pod.FullName(), Workload: pod.Owner, Labels: pod.Labels, Source: pod.Source})
 	}
 	p.Services = services(w)
 	p.Hosts = edges.Hosts

@@ -36,6 +36,10 @@ type ConnEnd struct {
 	Downstream string `json:"downstream,omitempty"`
 	// Pod: the connection does not leave its pod.
 	Pod bool `json:"pod,omitempty"`
+	// Listener is the one that accepted it, and Cluster the one that it was
+	// dialled for, by the plan's names; of a health check there is none.
+	Listener string `json:"listener,omitempty"`
+	Cluster  string `json:"cluster,omitempty"`
 
 	Opened time.Time `json:"opened"`
 	Closed time.Time `json:"closed,omitzero"`

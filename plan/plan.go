@@ -25,6 +25,16 @@ func (p *Plan) Node(name string) *Node {
 	return nil
 }
 
+// Pod finds a pod by its name; nil when there is none.
+func (p *Plan) Pod(name string) *Pod {
+	for i := range p.Pods {
+		if p.Pods[i].Name == name {
+			return &p.Pods[i]
+		}
+	}
+	return nil
+}
+
 // Host says which outermost node a DNS name leads to. Name may begin with
 // "*.", which as in Route 53 stands for any number of labels, never none.
 type Host struct {
@@ -55,8 +65,10 @@ type ServicePort struct {
 // Pod is what shares one network address: a pod, or a load balancer. Where an
 // app sits behind a sidecar the pod has a second address, that only it sees.
 type Pod struct {
-	Name   string `json:"name"` // "istio-system/istio-ingressgateway-0", or an edge's node name
-	Source Source `json:"source,omitzero"`
+	Name     string            `json:"name"`               // "istio-system/istio-ingressgateway-0", or an edge's node name
+	Workload string            `json:"workload,omitempty"` // the name of the Deployment (StatefulSet ...) that it is of
+	Labels   map[string]string `json:"labels,omitempty"`   // the pod's own
+	Source   Source            `json:"source,omitzero"`
 }
 
 // Kind is the role of a node.

@@ -84,6 +84,7 @@ func (d *downstream) serve() {
 		return
 	}
 	d.l = l
+	d.end.Listener = l.plan.Name
 	if o := st.plan.Envoy; o != nil && o.ProxyProtocol && d.node.kind == plan.Gateway {
 		if err := d.readProxyHeader(); err != nil {
 			d.ended("-", "", "the connection does not begin with a PROXY header: "+err.Error())

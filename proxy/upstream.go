@@ -45,7 +45,7 @@ func (e *endpoint) dial(ctx context.Context, d dialling, downstreamID string) (*
 	u.end = passport.ConnEnd{
 		ID: n.ids.Next(), Node: n.name, Kind: string(n.kind), Role: passport.Dialled,
 		Peer: e.plan.Node, PeerKind: string(kindOf(e.plan.Node)), Pod: e.plan.Address.Private,
-		Downstream: downstreamID, Opened: time.Now(),
+		Downstream: downstreamID, Cluster: e.cluster.plan.Name, Opened: time.Now(),
 	}
 	timeout := e.cluster.plan.ConnectTimeout
 	if timeout <= 0 {

@@ -35,6 +35,11 @@ func (t *Testbed) Status(context.Context) (control.Status, error) {
 				Port: l.key.port, Addr: addresses.known(l.key), Protocol: l.protocol,
 			})
 		}
+		if key, ok := metricsSocket(n); ok {
+			if addr := addresses.known(key); addr != "" {
+				out.Metrics = "http://" + addr + metricsPath
+			}
+		}
 		s.Nodes = append(s.Nodes, out)
 	}
 	for _, h := range p.Hosts {

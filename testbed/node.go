@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"hoplab.dev/plan"
 	"hoplab.dev/proxy"
 	"hoplab.dev/testbed/apps"
+	"hoplab.dev/testbed/metrics"
 )
 
 // node is a running node: a proxy, or an app.
@@ -26,6 +28,8 @@ type node struct {
 	workload *certs.Workload
 	keys     string // algorithm of the workload's key
 	seats    map[socketKey]*seat
+	meter    *metrics.Meter // of a proxy
+	metrics  *http.Server   // tells what the meter has
 }
 
 // portsOf lists the ports that a node listens on, as the cluster has them.
@@ -57,10 +61,14 @@ func portsOf(n *plan.Node) []socketKey {
 // socketsOf lists the sockets of a node: one for each port, but where a network
 // of its own brings it what is meant for several.
 func (s *site) socketsOf(n *plan.Node) []socketKey {
-	if s.addresses.inPods {
-		return podSockets(n, portsOf(n))
+	keys := portsOf(n)
+	if key, ok := metricsSocket(n); ok {
+		keys = append(keys, key)
 	}
-	return portsOf(n)
+	if s.addresses.inPods {
+		return podSockets(n, keys)
+	}
+	return keys
 }
 
 // sockets are those of several nodes.
@@ -110,6 +118,10 @@ func (s *site) applyNode(ctx context.Context, p plan.Node) (replaced *node, err 
 			return nil, err
 		}
 		n.seats[key] = l
+		if told, ok := metricsSocket(&p); ok && key == told {
+			s.serveMetrics(n, l)
+			continue
+		}
 		s.serve(n, l, key.port, key.where == outboundAddress)
 	}
 	s.mu.Lock()
@@ -161,7 +173,10 @@ func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
 		})
 		n.workload.Start()
 	}
-	n.proxy, err = proxy.NewNode(p, s.env(p.Pod, &nodeCertificates{shared: s.certificates, workload: n.workload}))
+	s.newMeter(n)
+	env := s.env(p.Pod, &nodeCertificates{shared: s.certificates, workload: n.workload})
+	env.Sink = n.meter
+	n.proxy, err = proxy.NewNode(p, env)
 	return n, err
 }
 
@@ -234,6 +249,7 @@ func (s *site) stop(ctx context.Context, nodes []*node) {
 			}
 			if n.proxy != nil {
 				_ = n.proxy.Close(ctx)
+				_ = n.metrics.Close()
 			}
 		})
 	}

@@ -38,6 +38,8 @@ type NodeStatus struct {
 	Kind      string           `json:"kind"`
 	Pod       string           `json:"pod"`
 	Listeners []ListenerStatus `json:"listeners"`
+	// Metrics is the URL of a proxy's metrics, in Prometheus' text format.
+	Metrics string `json:"metrics,omitempty"`
 	// Health is of an ALB's targets; absent at every other node.
 	Health []TargetHealth `json:"health,omitempty"`
 }

@@ -9,6 +9,7 @@ const (
 	OutboundPort = 15001
 	InboundPort  = 15006
 	DNSPort      = 15053
+	MetricsPort  = 15090 // Envoy's, for Prometheus
 	ControlPort  = 15012 // istiod's
 	SidecarUser  = 1337
 )
@@ -16,4 +17,4 @@ const (
 // DirectPorts are those that come to who listens on them: HBONE, Envoy's
 // metrics, the agent's and the readiness port.
 // istio: manifests/charts/istio-control/istio-discovery/files/injection-template.yaml, pilot-agent's defaults
-var DirectPorts = []int{15008, 15090, 15021, 15020}
+var DirectPorts = []int{15008, MetricsPort, 15021, 15020}
