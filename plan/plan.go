@@ -162,6 +162,8 @@ type EnvoyOptions struct {
 	// PathNormalization is NONE, BASE, MERGE_SLASHES or
 	// DECODE_AND_MERGE_SLASHES; empty: BASE. istio.io/api: MeshConfig
 	PathNormalization string `json:"pathNormalization,omitempty"`
+	// AccessLogJSON: lines of the access log are JSON (MeshConfig.accessLogEncoding).
+	AccessLogJSON bool `json:"accessLogJSON,omitempty"`
 	// ProxyProtocol: connections to a gateway begin with a PROXY header
 	// (gatewayTopology.proxyProtocol).
 	ProxyProtocol bool `json:"proxyProtocol,omitempty"`

@@ -15,7 +15,18 @@ var istioLog = func() format {
 	return f
 }()
 
-func (*envoy) requestLog(x *exchange) string { return istioLog.line(x) }
+func (*envoy) requestLog(x *exchange) string {
+	if x.d.logsJSON() {
+		return jsonLog(x)
+	}
+	return istioLog.line(x)
+}
+
+// logsJSON: MeshConfig.accessLogEncoding is JSON.
+func (d *downstream) logsJSON() bool {
+	o := d.state().plan.Envoy
+	return o != nil && o.AccessLogJSON
+}
 
 // serverName is the SNI that the client sent, without spaces, which no name has.
 func (d *downstream) serverName() string { return spaceless(d.tlsEnd().SNI) }

@@ -19,7 +19,21 @@ func (e *envoy) tcpLog(d *downstream, s *tcpSession) string { return e.bytesLog(
 
 // bytesLog is Istio's default text format for what is no request.
 func (e *envoy) bytesLog(d *downstream, s *tcpSession, details string) string {
-	cluster, host, local := "", "", ""
+	if d.logsJSON() {
+		return jsonBytesLog(d, s, details)
+	}
+	cluster, host, local := s.upstream()
+	address := d.node.env.clusterAddress
+	return strings.Join([]string{
+		"[" + envoyTime(d.opened) + "]", `"- - -"`, "0", dash(s.flags), dash(details), dash(s.termination), quote(dash(spaceless(s.transport))),
+		fmt.Sprint(s.received), fmt.Sprint(s.sent), fmt.Sprint(time.Since(d.opened).Milliseconds()), `- "-" "-" "-" "-"`,
+		quote(dash(host)), dash(cluster), dash(local),
+		address(d.end.OriginalDestination), address(d.client), dash(escaped(d.serverName())), "-",
+	}, " ")
+}
+
+// upstream is where a session went, by the names of logs; "" where it did not.
+func (s *tcpSession) upstream() (cluster, host, local string) {
 	if s.cluster != nil {
 		cluster = s.cluster.Name
 	}
@@ -29,11 +43,5 @@ func (e *envoy) bytesLog(d *downstream, s *tcpSession, details string) string {
 	if s.up != nil {
 		local = s.up.end.Local
 	}
-	address := d.node.env.clusterAddress
-	return strings.Join([]string{
-		"[" + envoyTime(d.opened) + "]", `"- - -"`, "0", dash(s.flags), dash(details), dash(s.termination), quote(dash(spaceless(s.transport))),
-		fmt.Sprint(s.received), fmt.Sprint(s.sent), fmt.Sprint(time.Since(d.opened).Milliseconds()), `- "-" "-" "-" "-"`,
-		quote(dash(host)), dash(cluster), dash(local),
-		address(d.end.OriginalDestination), address(d.client), dash(escaped(d.serverName())), "-",
-	}, " ")
+	return cluster, host, local
 }

@@ -19,7 +19,7 @@ func (c *compiler) gateway(pod *world.Pod) (plan.Node, []plan.Host) {
 		Identity: pod.SPIFFE(c.w.Mesh.TrustDomain),
 		Envoy: &plan.EnvoyOptions{
 			NumTrustedProxies: c.w.Mesh.NumTrustedProxies, ForwardClientCert: c.w.Mesh.ForwardClientCert,
-			ProxyProtocol: c.w.Mesh.ProxyProtocol, PathNormalization: c.w.Mesh.PathNormalization,
+			ProxyProtocol: c.w.Mesh.ProxyProtocol, PathNormalization: c.w.Mesh.PathNormalization, AccessLogJSON: c.w.Mesh.AccessLogJSON,
 		},
 		Source: pod.Source,
 	}

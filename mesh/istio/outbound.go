@@ -17,7 +17,7 @@ func (c *compiler) sidecar(pod *world.Pod) plan.Node {
 	status, health := statusListener()
 	node := plan.Node{
 		Name: pod.NodeName(), Kind: plan.Sidecar, Pod: pod.FullName(), Personality: plan.EnvoySidecar,
-		Identity: pod.SPIFFE(c.w.Mesh.TrustDomain), Envoy: &plan.EnvoyOptions{PathNormalization: c.w.Mesh.PathNormalization}, Source: pod.Source,
+		Identity: pod.SPIFFE(c.w.Mesh.TrustDomain), Envoy: &plan.EnvoyOptions{PathNormalization: c.w.Mesh.PathNormalization, AccessLogJSON: c.w.Mesh.AccessLogJSON}, Source: pod.Source,
 	}
 	if l, routes, clusters := c.inbound(pod); l != nil {
 		node.Listeners, node.Routes, node.Clusters = []plan.Listener{*l}, routes, clusters

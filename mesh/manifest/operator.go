@@ -235,6 +235,7 @@ func operatorKind() *kindInfo {
 				options     []string
 			}{
 				{"outboundTrafficPolicy.mode", m.OutboundTrafficPolicy.Mode, []string{"REGISTRY_ONLY", "ALLOW_ANY"}},
+				{"accessLogEncoding", m.AccessLogEncoding, []string{"TEXT", "JSON"}},
 				{"pathNormalization.normalization", m.PathNormalization.Normalization, []string{"DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"}},
 				{"meshMTLS.minProtocolVersion", m.MeshMTLS.MinProtocolVersion, tlsProtocols},
 				{"tlsDefaults.minProtocolVersion", m.TLSDefaults.MinProtocolVersion, tlsProtocols},

@@ -46,10 +46,10 @@ func (b *builder) operators() {
 		b.defaults(m)
 		b.Mesh.TrustDomainAliases = append(b.Mesh.TrustDomainAliases, m.TrustDomainAliases...)
 		if m.AccessLogFormat != "" {
-			b.operator(o, "spec.meshConfig.accessLogFormat", plan.Warning, "log lines have Istio's default format here", "")
+			b.operator(o, "spec.meshConfig.accessLogFormat", plan.Warning, "log lines have Istio's default formats here", "")
 		}
-		if m.AccessLogEncoding != "" && m.AccessLogEncoding != "TEXT" {
-			b.operator(o, "spec.meshConfig.accessLogEncoding", plan.Warning, "log lines are text here", "")
+		if m.AccessLogEncoding != "" {
+			b.Mesh.AccessLogJSON = m.AccessLogEncoding == "JSON"
 		}
 		if op.Namespace != "" && op.Namespace != installNamespace {
 			b.operator(o, "spec.namespace", plan.Error, "a control plane in another namespace than istio-system is not supported yet", "namespace: istio-system")

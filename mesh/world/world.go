@@ -82,6 +82,7 @@ type Mesh struct {
 	ForwardClientCert  string // gatewayTopology.forwardClientCertDetails; empty is SANITIZE_SET
 	ProxyProtocol      bool   // gatewayTopology.proxyProtocol
 	PathNormalization  string // empty is BASE
+	AccessLogJSON      bool   // accessLogEncoding JSON; default TEXT
 	MTLS               manifest.OperatorTLS
 	TLSDefaults        manifest.OperatorTLS
 	ConnectTimeout     time.Duration // 0 is 10 s
