@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"net"
 	"net/netip"
 
@@ -34,7 +35,10 @@ type Env struct {
 	// the port of the plan instead of the one that could be bound here. Logs
 	// show it. Nil: addresses are shown as they are.
 	ClusterAddress func(addr string) string
-	Sink           passport.Sink
+	// KeyLog gets the secrets of all TLS sessions (tls.Config.KeyLogWriter); nil:
+	// nobody does.
+	KeyLog io.Writer
+	Sink   passport.Sink
 }
 
 // Certificates resolves the names by which a plan speaks of certificates. A

@@ -120,6 +120,7 @@ func (c *clientTLS) prepared(now *trust) (*tls.Config, error) {
 		// Envoy keeps one session per cluster (max_session_keys 1). Of an ALB
 		// toward its targets nothing is known: it does full handshakes here.
 		ClientSessionCache: c.node.personality().sessionCache(),
+		KeyLogWriter:       c.node.env.KeyLog,
 	}
 	if err := setParameters(config, c.plan.TLSParameters); err != nil {
 		return nil, err

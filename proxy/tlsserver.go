@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -88,6 +89,9 @@ func (s *serverTLS) config(ctx context.Context, hello *clientHello, c *conn) (*t
 	own := prepared.Clone()
 	c.refusal = &refusal{}
 	own.KeyLogWriter = c.refusal
+	if log := s.node.env.KeyLog; log != nil {
+		own.KeyLogWriter = io.MultiWriter(c.refusal, log)
+	}
 	own.VerifyConnection = func(cs tls.ConnectionState) error {
 		refused := s.verify(now, cs.PeerCertificates)
 		if refused == nil {
@@ -103,7 +107,7 @@ func (s *serverTLS) prepared(now *trust, hello *clientHello) (*tls.Config, error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.without == nil || now != nil && !s.trust.equal(now) { // a bundle is made anew at each look-up
-		c := &tls.Config{GetCertificate: s.choose}
+		c := &tls.Config{GetCertificate: s.choose, KeyLogWriter: s.node.env.KeyLog}
 		if err := setParameters(c, s.plan.TLSParameters); err != nil {
 			return nil, err
 		}

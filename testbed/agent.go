@@ -25,6 +25,7 @@ type NodeOptions struct {
 	Credentials control.Credentials
 	Pod         bool                             // the node has the network of its pod, as a container has one
 	Admin       string                           // host:port on loopback where Admin answers; "": nowhere
+	KeyLog      *KeyLog                          // nil: secrets of TLS sessions are not written
 	Drain       time.Duration                    // how long what it serves may go on when it is to end
 	Say         func(format string, args ...any) // tells people what happened
 }
@@ -74,7 +75,7 @@ func RunNode(ctx context.Context, o NodeOptions) error {
 	a.site = newSite(addresses, a.materials, ends, func(ctx context.Context, _ string, csr []byte) ([]byte, error) {
 		return client.SignOwn(ctx, csr)
 	})
-	a.site.grace = o.Drain
+	a.site.grace, a.site.keyLog = o.Drain, o.KeyLog
 	if o.Pod && o.Kind == plan.Sidecar {
 		if err := podnet.ServeDNS(ctx, a.lookup); err != nil {
 			return err

@@ -159,6 +159,7 @@ func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
 		}
 		n.app, err = apps.Serve(context.WithoutCancel(ctx), p, listeners, apps.Env{
 			Sink:        s.sink,
+			KeyLog:      s.keyLog.of(p.Name),
 			Certificate: (&nodeCertificates{shared: s.certificates}).Certificate,
 			Dial: func(ctx context.Context, host string, port int) (apps.Upstream, error) {
 				return s.dialFor(ctx, p.Pod, host, port)
@@ -174,14 +175,14 @@ func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
 		n.workload.Start()
 	}
 	s.newMeter(n)
-	env := s.env(p.Pod, &nodeCertificates{shared: s.certificates, workload: n.workload})
+	env := s.env(p.Name, p.Pod, &nodeCertificates{shared: s.certificates, workload: n.workload})
 	env.Sink = n.meter
 	n.proxy, err = proxy.NewNode(p, env)
 	return n, err
 }
 
 // env is what a node of a pod gets from its surroundings.
-func (s *site) env(pod string, c proxy.Certificates) proxy.Env {
+func (s *site) env(node, pod string, c proxy.Certificates) proxy.Env {
 	return proxy.Env{
 		Certificates: c,
 		ChooseALB:    certs.ChooseALB,
@@ -196,6 +197,7 @@ func (s *site) env(pod string, c proxy.Certificates) proxy.Env {
 			return ip, ip.IsValid()
 		},
 		ClusterAddress: s.addresses.clusterAddress,
+		KeyLog:         s.keyLog.of(node),
 		Sink:           s.sink,
 	}
 }

@@ -23,8 +23,9 @@ type site struct {
 	certificates certificates
 	sink         passport.Sink
 	// sign has the mesh CA sign the CSR of a node.
-	sign  func(ctx context.Context, node string, csr []byte) ([]byte, error)
-	grace time.Duration // how long running requests may go on when a node ends
+	sign   func(ctx context.Context, node string, csr []byte) ([]byte, error)
+	keyLog *KeyLog
+	grace  time.Duration // how long running requests may go on when a node ends
 
 	orders orders // the last that were put into force; of apply alone
 
@@ -264,7 +265,7 @@ func (s *site) ask(ctx context.Context, q *control.Question) (out control.Answer
 	if err != nil {
 		return out, err
 	}
-	c, err := proxy.NewClient(q.From, s.env(q.Pod, own))
+	c, err := proxy.NewClient(q.From, s.env(q.From, q.Pod, own))
 	if err != nil {
 		return out, err
 	}

@@ -28,6 +28,9 @@ type Options struct {
 	CA string
 	// Stop is called when the control API is asked to end everything.
 	Stop func()
+	// KeyLog gets the secrets of TLS sessions; nil: nobody does. Of nodes in
+	// processes of their own it is theirs to write.
+	KeyLog *KeyLog
 	// Fleet has each node be a process of its own; nil: all are in this one.
 	Fleet *Fleet
 }
@@ -110,7 +113,9 @@ func Start(ctx context.Context, p *plan.Plan, m *plan.Materials, o Options) (*Te
 	var nodes control.Nodes
 	var outside net.Listener
 	if o.Fleet == nil {
-		t.crew = newSite(a, t.vault, t.recorder, t.sign)
+		s := newSite(a, t.vault, t.recorder, t.sign)
+		s.keyLog = o.KeyLog
+		t.crew = s
 	} else {
 		f := newFleet(o.Fleet, a, t.vault, t.recorder)
 		t.crew, nodes = f, f

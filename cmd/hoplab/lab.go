@@ -116,6 +116,12 @@ func (c *cli) startProcesses(ctx context.Context, l *lab) (*testbed.Testbed, fun
 func (c *cli) bringUp(ctx context.Context, l *lab, o testbed.Options) (*testbed.Testbed, error) {
 	defer c.progress("starting " + l.out.Plan.Scenario + ": the first start makes RSA keys, and keeps them")()
 	o.Shared = c.sharedAddresses()
+	if o.Fleet == nil {
+		var err error
+		if o.KeyLog, err = c.keyLog(); err != nil {
+			return nil, err
+		}
+	}
 	t, err := testbed.Start(ctx, l.out.Plan, l.out.Materials, o)
 	if err != nil {
 		return nil, err
@@ -143,6 +149,20 @@ func closeSoon(ctx context.Context, t *testbed.Testbed) {
 // sharedAddresses: HOPLAB_ADDRESSES=shared has all nodes share 127.0.0.1, as
 // they must where only that address is loopback.
 func (c *cli) sharedAddresses() bool { return c.getenv("HOPLAB_ADDRESSES") == "shared" }
+
+// keyLog is for SSLKEYLOGFILE, which curl and browsers honour too: a file, or a
+// folder with one for each node. It stays open as long as the process.
+func (c *cli) keyLog() (*testbed.KeyLog, error) {
+	path := c.getenv("SSLKEYLOGFILE")
+	k, err := testbed.OpenKeyLog(path)
+	if err != nil {
+		return nil, usage("SSLKEYLOGFILE: a file, or a folder with one for each node", "%v", err)
+	}
+	if k != nil {
+		c.say("the secrets of all TLS sessions are written to %s (SSLKEYLOGFILE)", path)
+	}
+	return k, nil
+}
 
 // argument is the SCENARIO of a command line.
 func argument(args []string) string {

@@ -179,13 +179,17 @@ func (o *nodeOptions) run(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	keyLog, err := c.keyLog()
+	if err != nil {
+		return err
+	}
 	drain := testbed.DrainTimeout
 	if o.endWithStdin {
 		drain = closeTimeout // as in one process: all is over within a second of a Ctrl-C
 	}
 	return testbed.RunNode(ctx, testbed.NodeOptions{
 		Name: o.name, Kind: plan.Kind(kind), Control: o.control, Credentials: credentials,
-		Pod: o.podNetwork, Admin: o.admin, Drain: drain,
+		Pod: o.podNetwork, Admin: o.admin, KeyLog: keyLog, Drain: drain,
 		Say: func(format string, args ...any) { c.say(o.name+": "+format, args...) },
 	})
 }

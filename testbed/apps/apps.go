@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -80,6 +81,9 @@ type Env struct {
 	// through its sidecar where it has one. With an error the rest of Upstream
 	// still tells who was meant. Nil is allowed for an app that calls nobody.
 	Dial func(ctx context.Context, host string, port int) (Upstream, error)
+	// KeyLog gets the secrets of TLS sessions (tls.Config.KeyLogWriter); nil:
+	// nobody does.
+	KeyLog io.Writer
 }
 
 // Upstream is a connection that was dialled for an app.

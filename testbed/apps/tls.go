@@ -31,6 +31,7 @@ func (s *Server) newTLS(a app) *tls.Config {
 		MinVersion:         tls.VersionTLS12,
 		GetConfigForClient: noteHello,
 		GetCertificate:     s.choose,
+		KeyLogWriter:       s.env.KeyLog,
 	}
 	switch {
 	case a.handler == nil: // no ALPN name is registered for it
