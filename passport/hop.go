@@ -54,15 +54,22 @@ func (l *leg) hop() Hop {
 	d, a := l.dialledConn(), l.acceptedConn()
 	if c := cmp.Or(d, a); c != nil {
 		h.Connection.ID = c.ID
+		h.began, h.connected = c.Opened, c.Opened.Add(c.Connect)
+		h.over = h.connected.Add(c.Handshake)
 		h.Micros.Total = micros(c.Connect + c.Handshake)
 		if !c.Closed.IsZero() {
 			h.Micros.Total = micros(c.Closed.Sub(c.Opened))
+			h.over = c.Closed
 		}
 	}
 	if r := cmp.Or(l.dialled(), l.accepted(), l.exchange.dialled, l.exchange.accepted); r != nil {
 		h.Protocol = r.Protocol
 		h.Connection.Request = r.Ordinal
 		h.Connection.Reused = r.Ordinal > 1
+		if h.Connection.Reused || h.began.IsZero() {
+			h.began = r.Started
+		}
+		h.over = r.Started.Add(r.Total)
 		h.Micros.FirstByte = micros(r.FirstByte)
 		h.Micros.Total = micros(r.Total)
 		h.Status = r.Status

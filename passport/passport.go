@@ -53,7 +53,14 @@ type Hop struct {
 	Chose      []Choice   `json:"chose"`            // by the receiving node
 	Ended      *Ended     `json:"ended,omitempty"`
 	Log        []LogLine  `json:"log"`
+
+	began, connected, over time.Time // see Times
 }
+
+// Times are when the hop began, with the connect where it waited for one; when
+// its connection was open, before the handshake; and when the hop was over. As
+// Complete, they are known to the process that joined the ends.
+func (h *Hop) Times() (began, connected, over time.Time) { return h.began, h.connected, h.over }
 
 // Party is one side of a hop.
 type Party struct {

@@ -68,6 +68,9 @@ func TestJSON(t *testing.T) {
 			var again Passport
 			require.NoError(t, json.Unmarshal(body, &again))
 			p.missing = nil
+			for i := range p.Hops { // Times are the joiner's own
+				p.Hops[i].began, p.Hops[i].connected, p.Hops[i].over = time.Time{}, time.Time{}, time.Time{}
+			}
 			assert.Equal(t, p, again)
 		})
 	}

@@ -42,6 +42,9 @@ func (o *upOptions) runDetached(ctx context.Context, c *cli, ref string) error {
 	if o.processes {
 		args = append(args, "--processes")
 	}
+	if o.otlp != "" {
+		args = append(args, "--otlp", o.otlp)
+	}
 	child := exec.Command(self, append(args, "--", ref)...)
 	child.Stderr = log
 	detach(child)

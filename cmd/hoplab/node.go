@@ -49,7 +49,7 @@ type nodeOptions struct {
 func flagsOf(word string) []string {
 	switch word {
 	case nodeControl:
-		return []string{"credentials", "listen", "seed", "run-name", "publish", "output", "pod-network", "end-with-stdin"}
+		return []string{"credentials", "listen", "seed", "run-name", "publish", "output", "otlp", "pod-network", "end-with-stdin"}
 	case nodePause, nodeInit:
 		return nil
 	case nodeReady:
@@ -68,6 +68,9 @@ func (o *nodeOptions) runControl(ctx context.Context, c *cli, args []string) err
 	}
 	publish, err := o.up.publications()
 	if err != nil {
+		return err
+	}
+	if err := o.up.checkTraces(); err != nil {
 		return err
 	}
 	if o.podNetwork {
@@ -107,6 +110,7 @@ func nodeCommand() *command {
 	f.StringVar(&o.up.name, "run-name", "", "of control: name of the run (default: the scenario's)")
 	f.StringArrayVar(&o.up.publish, "publish", nil, "of control: as of hoplab up")
 	f.StringVarP(&o.up.output, "output", "o", "text", "of control: text or json")
+	f.StringVar(&o.up.otlp, "otlp", "", "of control: "+otlpUsage)
 	f.BoolVar(&o.podNetwork, "pod-network", false, "each pod has a network of its own, as containers have: ports are bound as they are")
 	f.StringVar(&o.admin, "admin", "", "where the node tells of itself, `HOST:PORT` on loopback: GET /ready")
 	f.BoolVar(&o.endWithStdin, "end-with-stdin", false, "end when standard input does")

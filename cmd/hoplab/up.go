@@ -14,6 +14,7 @@ import (
 	"hoplab.dev/scenarios"
 	"hoplab.dev/testbed"
 	"hoplab.dev/testbed/control"
+	"hoplab.dev/testbed/otlp"
 	"hoplab.dev/testbed/runs"
 )
 
@@ -22,6 +23,7 @@ type upOptions struct {
 	name    string
 	publish []string
 	output  string
+	otlp    string
 
 	processes bool
 	fleet     func(run *runs.Run) (*testbed.Fleet, func(), error) // nil: all nodes are in this process
@@ -34,6 +36,7 @@ func upCommand() *command {
 	f.StringVar(&o.name, "name", "", "name of the run (default: the scenario's)")
 	f.StringArrayVar(&o.publish, "publish", nil, "bind a port elsewhere on 127.0.0.1: `[NAME:]PORT=LOCALPORT`, or auto; may be given again")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
+	f.StringVar(&o.otlp, "otlp", "", otlpUsage)
 	f.BoolVar(&o.processes, "processes", false, "run each node as a process of its own")
 	return &command{
 		name: "up", args: "[flags] [SCENARIO]", short: "bring a scenario up, serve and follow its files until interrupted", maxArgs: 1, flags: f,
@@ -48,12 +51,42 @@ new plan. When they are wrong, the last good plan stays.
 	}
 }
 
+// otlpUsage is that of --otlp.
+const otlpUsage = "send each passport as a trace to the collector at this `URL`, by OTLP over HTTP: http://localhost:4318"
+
+// checkTraces says what is wrong with --otlp.
+func (o *upOptions) checkTraces() error {
+	if o.otlp == "" {
+		return nil
+	}
+	if _, err := otlp.Endpoint(o.otlp); err != nil {
+		return usage("--otlp http://localhost:4318", "--otlp %v", err)
+	}
+	return nil
+}
+
+// exportTraces does so, until the function that it returns is called.
+func (o *upOptions) exportTraces(ctx context.Context, c *cli, t *testbed.Testbed) (stop func()) {
+	if o.otlp == "" {
+		return func() {}
+	}
+	endpoint, _ := otlp.Endpoint(o.otlp) // was checked
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	passports := t.FollowPassports(ctx)
+	go func() { defer close(done); otlp.Export(ctx, endpoint, passports, c.say) }()
+	return func() { cancel(); <-done }
+}
+
 func (o *upOptions) run(ctx context.Context, c *cli, args []string) error {
 	if err := oneOf("up", "output form", o.output, "text", "json"); err != nil {
 		return err
 	}
 	publish, err := o.publications()
 	if err != nil {
+		return err
+	}
+	if err := o.checkTraces(); err != nil {
 		return err
 	}
 	ref := argument(args)
@@ -147,6 +180,7 @@ func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, st
 	if err := writeCurl(ctx, t, run); err != nil {
 		return err
 	}
+	defer o.exportTraces(ctx, c, t)()
 	passports := t.FollowPassports(ctx)
 	changes, again := scenarios.Watch(ctx, l.source)
 	// The socket comes last: who finds it finds all the rest.
