@@ -6,6 +6,7 @@
 package mesh
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -74,14 +75,16 @@ func Compile(in Input) Output {
 	}
 	p.Pods = append(p.Pods, edges.Pods...)
 	for _, pod := range w.Pods {
-		p.Pods = append(p.Pods, plan.Pod{Name: pod.FullName(), Workload: pod.Owner, Labels: pod.Labels, Source: pod.Source})
+		p.Pods = append(p.Pods, canonical(pod))
 	}
 	p.Services = services(w)
+	p.Links = w.Links
 	p.Hosts = edges.Hosts
 	if len(edges.Nodes) == 0 {
 		p.Hosts = envoys.Hosts
 	}
 	if !slices.ContainsFunc(ds, func(d plan.Diagnostic) bool { return d.Refused }) { // of what is refused nothing follows
+		ds = append(ds, unknownEnds(w, p)...)
 		ds = append(ds, crossChecks(w, p)...)
 	}
 
@@ -156,4 +159,16 @@ func materials(w *world.World, p *plan.Plan) *plan.Materials {
 	}
 	m.Secrets = append(m.Secrets, ownCertificates(w, p)...)
 	return m
+}
+
+// canonical is a pod with the names that metrics tell it by.
+// istio: pkg/config/labels CanonicalService, CanonicalServiceRevision
+func canonical(pod *world.Pod) plan.Pod {
+	l := pod.Labels
+	return plan.Pod{
+		Name: pod.FullName(), Workload: pod.Owner, App: l["app"], Version: l["version"],
+		Service:  cmp.Or(l["service.istio.io/canonical-name"], l["app.kubernetes.io/name"], l["app"], pod.Owner),
+		Revision: cmp.Or(l["service.istio.io/canonical-revision"], l["app.kubernetes.io/version"], l["version"], "latest"),
+		Source:   pod.Source,
+	}
 }

@@ -13,6 +13,31 @@ type Plan struct {
 	Hosts []Host `json:"hosts,omitempty"` // which DNS names lead to which node
 	// Services are the names that pods resolve besides.
 	Services []Service `json:"services,omitempty"`
+	// Links are the distances between nodes; of a connection the first that fits
+	// counts.
+	Links []Link `json:"links,omitempty"`
+}
+
+// Link is what lies between two nodes, of which one dials the other.
+type Link struct {
+	From          string        `json:"from"`                    // a node's name, or a kind
+	To            string        `json:"to"`                      // likewise
+	RTT           time.Duration `json:"rtt,omitempty"`           // a round trip
+	Jitter        time.Duration `json:"jitter,omitempty"`        // by which a round trip is longer or shorter, at most
+	BitsPerSecond int64         `json:"bitsPerSecond,omitempty"` // each way; 0: no limit
+	Source        Source        `json:"source,omitzero"`
+}
+
+// Link finds what lies between two nodes, by their names and kinds; nil:
+// nothing.
+func (p *Plan) Link(from, to *Node) *Link {
+	is := func(end string, n *Node) bool { return end == n.Name || end == string(n.Kind) }
+	for i := range p.Links {
+		if l := &p.Links[i]; is(l.From, from) && is(l.To, to) {
+			return l
+		}
+	}
+	return nil
 }
 
 // Node finds a node by its name; nil when there is none.
@@ -65,10 +90,15 @@ type ServicePort struct {
 // Pod is what shares one network address: a pod, or a load balancer. Where an
 // app sits behind a sidecar the pod has a second address, that only it sees.
 type Pod struct {
-	Name     string            `json:"name"`               // "istio-system/istio-ingressgateway-0", or an edge's node name
-	Workload string            `json:"workload,omitempty"` // the name of the Deployment (StatefulSet ...) that it is of
-	Labels   map[string]string `json:"labels,omitempty"`   // the pod's own
-	Source   Source            `json:"source,omitzero"`
+	Name     string `json:"name"`               // "istio-system/istio-ingressgateway-0", or an edge's node name
+	Workload string `json:"workload,omitempty"` // the name of the Deployment (StatefulSet ...) that it is of
+	// App and Version are of the pod's labels; Service and Revision are Istio's
+	// canonical ones. For metrics.
+	App      string `json:"app,omitempty"`
+	Version  string `json:"version,omitempty"`  // see App
+	Service  string `json:"service,omitempty"`  // see App
+	Revision string `json:"revision,omitempty"` // see App
+	Source   Source `json:"source,omitzero"`
 }
 
 // Kind is the role of a node.

@@ -20,6 +20,9 @@ func (p *Plan) WriteText(w io.Writer) error {
 	for _, s := range p.Services {
 		t.service(&s)
 	}
+	for _, l := range p.Links {
+		t.link(&l)
+	}
 	for i := range p.Nodes {
 		t.node(&p.Nodes[i])
 	}
@@ -48,6 +51,18 @@ func because(reason string, s Source) string {
 		out += "  " + s.Short()
 	}
 	return out
+}
+
+// link says how far apart two nodes are.
+func (t *textWriter) link(l *Link) {
+	out := fmt.Sprintf("link %s -> %s  rtt %s", l.From, l.To, l.RTT)
+	if l.Jitter > 0 {
+		out += fmt.Sprintf("  jitter %s", l.Jitter)
+	}
+	if l.BitsPerSecond > 0 {
+		out += fmt.Sprintf("  %d bit/s", l.BitsPerSecond)
+	}
+	t.line(0, "%s%s", out, because("", l.Source))
 }
 
 // service says which address a name has, and where its ports lead without a

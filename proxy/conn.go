@@ -88,10 +88,18 @@ func (c *conn) CloseWrite() error {
 // cannot match to a filter chain, and the kernel answers a close with unread
 // bytes by RST; here the bytes were read, so the reset is asked for.
 func (c *conn) reset() {
-	if t, ok := c.Conn.(*net.TCPConn); ok {
+	if t, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
 		_ = t.SetLinger(0)
 	}
 	_ = c.Conn.Close()
+}
+
+// arrived is what a connection tells that is no socket; of others nothing.
+func arrived(c net.Conn) (bytes, end bool) {
+	if a, ok := c.(interface{ Arrived() (bytes, end bool) }); ok {
+		return a.Arrived()
+	}
+	return false, false
 }
 
 // isReset tells whether the peer reset the connection.

@@ -12,7 +12,8 @@ import (
 func stillOpen(c net.Conn) bool {
 	s, ok := c.(syscall.Conn)
 	if !ok {
-		return true
+		bytes, end := arrived(c)
+		return !bytes && !end
 	}
 	raw, err := s.SyscallConn()
 	if err != nil {
@@ -33,7 +34,8 @@ func stillOpen(c net.Conn) bool {
 func unread(c net.Conn) bool {
 	s, ok := c.(syscall.Conn)
 	if !ok {
-		return false
+		bytes, _ := arrived(c)
+		return bytes
 	}
 	raw, err := s.SyscallConn()
 	if err != nil {

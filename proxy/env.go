@@ -19,7 +19,9 @@ type Env struct {
 	// list and its default. Nil is allowed for nodes that are no ALB.
 	ChooseALB func(hello *tls.ClientHelloInfo, list []*tls.Certificate, def *tls.Certificate) *tls.Certificate
 	// Dial opens a TCP connection from the node's own address. One to a literal
-	// address may tell by a method Node() string to which node it leads.
+	// address may tell by a method Node() string to which node it leads. One that
+	// is no socket tells by Arrived() (bytes, end bool) what a Read would give
+	// without waiting.
 	Dial func(ctx context.Context, to plan.Address) (net.Conn, error)
 	// OriginalDestination is where a connection was meant to go that was
 	// intercepted on its way (Linux: SO_ORIGINAL_DST), as the cluster knows it:

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"hoplab.dev/testbed/links"
 	"hoplab.dev/testbed/podnet"
 )
 
@@ -67,6 +68,9 @@ func outboundOf(pod string) socketKey { return socketKey{pod, podnet.OutboundPor
 // with is lost then.
 func (a *addresses) originalDestination(ctx context.Context, pod string, c net.Conn) (netip.AddrPort, bool) {
 	if a.inPods {
+		if over, ok := c.(*links.Conn); ok {
+			c = over.Conn
+		}
 		return podnet.Original(c)
 	}
 	if c.LocalAddr().String() != a.known(outboundOf(pod)) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"hoplab.dev/plan"
+	"hoplab.dev/testbed/links"
 	"hoplab.dev/testbed/podnet"
 )
 
@@ -255,19 +256,31 @@ func refusing(to netip.AddrPort) plan.Endpoint {
 	return plan.Endpoint{Address: plan.Address{Literal: to.String()}}
 }
 
-// dial opens a connection from a pod's own address. A literal address that is
+// dial opens a connection of a node of a pod, over the link that lies between.
+func (n *network) dial(ctx context.Context, from, pod string, to plan.Address) (net.Conn, error) {
+	peer, connect := n.route(pod, to)
+	if l := n.link(from, peer); l != nil {
+		return l.Dial(ctx, connect)
+	}
+	return connect(ctx)
+}
+
+// route finds the node that an address of the plan leads to, "" where that is
+// none of ours, and how to get there from a pod. A literal address that is
 // private is one that the pod's sidecar takes before anybody else sees it.
-func (n *network) dial(ctx context.Context, pod string, to plan.Address) (net.Conn, error) {
+func (n *network) route(pod string, to plan.Address) (peer string, connect func(context.Context) (net.Conn, error)) {
 	if to.Literal == "" {
-		return n.addresses.dial(ctx, pod, to)
+		return n.nodeAt(to), func(ctx context.Context) (net.Conn, error) { return n.addresses.dial(ctx, pod, to) }
 	}
 	meant, err := netip.ParseAddrPort(to.Literal)
 	if err != nil {
-		return nil, err
+		return "", func(context.Context) (net.Conn, error) { return nil, err }
 	}
 	if to.Private {
-		c, err := n.addresses.intercept(ctx, pod, meant)
-		return c, meantFor(err, meant)
+		return "sidecar/" + pod, func(ctx context.Context) (net.Conn, error) {
+			c, err := n.addresses.intercept(ctx, pod, meant)
+			return c, meantFor(err, meant)
+		}
 	}
 	e := n.endpoint(meant)
 	if e.Address.Literal != "" { // nobody's of ours
@@ -276,11 +289,40 @@ func (n *network) dial(ctx context.Context, pod string, to plan.Address) (net.Co
 			e.Address.Upstream = meant.String() // somebody else's on the pod's networks, or beyond
 		}
 	}
-	c, err := n.addresses.dial(ctx, pod, e.Address)
-	if err != nil {
-		return nil, meantFor(err, meant)
+	return e.Node, func(ctx context.Context) (net.Conn, error) {
+		c, err := n.addresses.dial(ctx, pod, e.Address)
+		if err != nil {
+			return nil, meantFor(err, meant)
+		}
+		return &leading{c.(*net.TCPConn), e.Node}, nil
 	}
-	return &leading{c.(*net.TCPConn), e.Node}, nil
+}
+
+// nodeAt is the node that a pod's address, or its private one, leads to.
+func (n *network) nodeAt(to plan.Address) string {
+	for i := range n.plan.Nodes {
+		node := &n.plan.Nodes[i]
+		if to.Pod != "" && node.Pod == to.Pod && to.Private == (node.App != nil && node.App.Private) {
+			return node.Name
+		}
+	}
+	return ""
+}
+
+// link is what lies between two nodes; nil: nothing.
+func (n *network) link(from, to string) *links.Link {
+	if len(n.plan.Links) == 0 {
+		return nil
+	}
+	a, b := n.plan.Node(from), n.plan.Node(to)
+	if a == nil || b == nil {
+		return nil
+	}
+	l := n.plan.Link(a, b)
+	if l == nil {
+		return nil
+	}
+	return &links.Link{RTT: l.RTT, Jitter: l.Jitter, Bandwidth: l.BitsPerSecond}
 }
 
 // leading is a connection to a node that was called by a virtual address.

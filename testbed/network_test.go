@@ -136,7 +136,7 @@ func TestIntercept(t *testing.T) {
 		seat, err := a.take(outboundOf("shop/web-0"))
 		require.NoError(t, err)
 		for _, to := range []string{"240.240.0.1:80", "198.18.1.1:443"} {
-			client, err := n.dial(t.Context(), "shop/web-0", plan.Address{Literal: to, Private: true})
+			client, err := n.dial(t.Context(), "app/shop/web-0", "shop/web-0", plan.Address{Literal: to, Private: true})
 			require.NoError(t, err)
 			assert.Equal(t, to, client.RemoteAddr().String())
 			server, err := seat.Accept()
@@ -167,9 +167,9 @@ func TestIntercept(t *testing.T) {
 			require.NoError(t, client.Close())
 			require.NoError(t, server.Close())
 		}
-		_, err = n.dial(t.Context(), "shop/other-0", plan.Address{Literal: "240.240.0.1:80", Private: true})
+		_, err = n.dial(t.Context(), "app/shop/other-0", "shop/other-0", plan.Address{Literal: "240.240.0.1:80", Private: true})
 		assert.ErrorContains(t, err, "240.240.0.1:80: connect: connection refused")
-		_, err = n.dial(t.Context(), "shop/other-0", plan.Address{Literal: "198.18.1.1:443"})
+		_, err = n.dial(t.Context(), "app/shop/other-0", "shop/other-0", plan.Address{Literal: "198.18.1.1:443"})
 		assert.ErrorContains(t, err, "198.18.1.1:443: connect: connection refused")
 	}
 }

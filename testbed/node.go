@@ -122,7 +122,11 @@ func (s *site) applyNode(ctx context.Context, p plan.Node) (replaced *node, err 
 			s.serveMetrics(n, l)
 			continue
 		}
-		s.serve(n, l, key.port, key.where == outboundAddress)
+		if key.where == outboundAddress {
+			s.serve(n, l, key.port, true)
+		} else {
+			s.serve(n, s.linked(p.Name, l, s.addresses.stranger), key.port, false)
+		}
 	}
 	s.mu.Lock()
 	n.plan = p
@@ -155,7 +159,7 @@ func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
 			if n.seats[key], err = s.addresses.take(key); err != nil {
 				return nil, err
 			}
-			listeners = append(listeners, apps.Listener{Listener: n.seats[key], Port: key.port})
+			listeners = append(listeners, apps.Listener{Listener: s.linked(p.Name, n.seats[key], s.addresses.stranger), Port: key.port})
 		}
 		n.app, err = apps.Serve(context.WithoutCancel(ctx), p, listeners, apps.Env{
 			Sink:        s.sink,
@@ -187,7 +191,7 @@ func (s *site) env(node, pod string, c proxy.Certificates) proxy.Env {
 		Certificates: c,
 		ChooseALB:    certs.ChooseALB,
 		Dial: func(ctx context.Context, to plan.Address) (net.Conn, error) {
-			return s.network().dial(ctx, pod, to)
+			return s.network().dial(ctx, node, pod, to)
 		},
 		OriginalDestination: func(ctx context.Context, c net.Conn) (netip.AddrPort, bool) {
 			return s.addresses.originalDestination(ctx, pod, c)
@@ -203,7 +207,7 @@ func (s *site) env(node, pod string, c proxy.Certificates) proxy.Env {
 }
 
 // serve has a proxy accept on a seat. The port is the plan's.
-func (s *site) serve(n *node, l *seat, port int, outbound bool) {
+func (s *site) serve(n *node, l net.Listener, port int, outbound bool) {
 	s.serving.Add(1)
 	go func() {
 		defer s.serving.Done()

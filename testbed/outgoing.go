@@ -17,7 +17,7 @@ func (s *site) dialFor(ctx context.Context, pod, host string, port int) (apps.Up
 	if err != nil {
 		return apps.Upstream{}, &net.DNSError{Err: err.Error(), Name: host, IsNotFound: true}
 	}
-	c, err := n.dial(ctx, pod, e.Address)
+	c, err := n.dial(ctx, "app/"+pod, pod, e.Address)
 	return apps.Upstream{Conn: c, Peer: e.Node, Pod: e.Address.Private}, err
 }
 

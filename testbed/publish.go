@@ -224,7 +224,7 @@ func (p *publications) commit() {
 		}
 		if n.seat == nil {
 			n.server, n.seat = s.nodes[n.Node], n.socket.seat()
-			s.serve(n.server, n.seat, n.Target, false)
+			s.serve(n.server, s.linked(n.Node, n.seat, everybody), n.Target, false)
 		}
 	}
 }

@@ -44,12 +44,32 @@ type ScenarioSpec struct {
 	Apps map[string]string `json:"apps"`
 	// Options are versions and lifetimes of the mesh.
 	Options ScenarioOptions `json:"options"`
-	// Links is reserved for link emulation and refused.
-	Links any `json:"links"`
+	// Links are the distances between nodes, which requests then take longer
+	// for. Of a connection the first that fits counts.
+	Links []ScenarioLink `json:"links"`
 	// Bench is reserved for benchmarks and refused.
 	Bench any `json:"bench"`
 	// Checks are what must be true; `hoplab test` runs them.
 	Checks []ScenarioCheck `json:"checks"`
+}
+
+// ScenarioLink is what lies between two nodes, where one of them dials the other.
+// Before a client that is none of ours, such as curl, it is the node that accepts
+// who waits: the client's own connect stays short, and its first bytes take a
+// round trip longer.
+type ScenarioLink struct {
+	// From dials: a node's name, or a kind (client, edge, gateway, sidecar, app).
+	From string `json:"from" need:"true"`
+	// To is dialled, likewise.
+	To string `json:"to" need:"true"`
+	// RTT is how long a round trip takes: a connect waits for one, and what is
+	// sent arrives after half of one.
+	RTT Duration `json:"rtt"`
+	// Jitter is the most by which a round trip is longer or shorter. Default: 0.
+	Jitter Duration `json:"jitter"`
+	// Bandwidth is of each way, in bits per second, as in the annotation
+	// kubernetes.io/ingress-bandwidth: 10M. Default: no limit.
+	Bandwidth Bandwidth `json:"bandwidth"`
 }
 
 // ScenarioNamespace declares a namespace.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -48,10 +49,11 @@ type scenarioCheck struct {
 
 func finishScenario(o *Object, r *reporter) {
 	c := scenarioCheck{validator: validator{o, r}, spec: &o.Value.(*Scenario).Spec, names: map[string]map[string]string{}}
-	for _, word := range []string{"links", "bench"} {
-		if path := "spec." + word; o.Has(path) {
-			r.fault(CodeNotYet, o.KeyAt(path), path, path+": not yet: the word is reserved", "leave it away")
-		}
+	if path := "spec.bench"; o.Has(path) {
+		r.fault(CodeNotYet, o.KeyAt(path), path, path+": not yet: the word is reserved", "leave it away")
+	}
+	for i, l := range c.spec.Links {
+		c.link(fmt.Sprintf("spec.links[%d]", i), l)
 	}
 	c.files()
 	for i, n := range c.spec.Namespaces {
@@ -113,6 +115,24 @@ func (c *scenarioCheck) exclusive(path, message, hint string) {
 func (c *scenarioCheck) impossible(path, value, hint string) {
 	if !c.r.faulty(path) {
 		c.r.fault(CodeImpossibleValue, c.o.At(path), path, fmt.Sprintf("%s: invalid value %q", path, shorten(value)), hint)
+	}
+}
+
+// maxRTT is that of a link to the moon and back, and a little more.
+const maxRTT = 10 * time.Second
+
+func (c *scenarioCheck) link(path string, l ScenarioLink) {
+	switch {
+	case l.RTT < 0 || time.Duration(l.RTT) > maxRTT:
+		c.impossible(path+".rtt", time.Duration(l.RTT).String(), "expected a duration up to "+maxRTT.String())
+	case l.Jitter < 0 || l.Jitter > l.RTT:
+		c.impossible(path+".jitter", time.Duration(l.Jitter).String(), "expected a duration that is no longer than rtt")
+	}
+	if l.Bandwidth < 0 || l.Bandwidth == 0 && c.o.Has(path+".bandwidth") {
+		c.impossible(path+".bandwidth", strconv.FormatInt(int64(l.Bandwidth), 10), "expected bits per second, such as 10M")
+	}
+	if l.RTT == 0 && l.Bandwidth == 0 {
+		c.r.fault(CodeImpossibleValue, c.o.At(path), path, path+": it changes nothing", "give it rtt: 40ms or bandwidth: 10M")
 	}
 }
 

@@ -47,6 +47,7 @@ var expectations = map[reflect.Type]string{
 	reflect.TypeFor[metav1.Time]():        "a time such as 2026-01-31T00:00:00Z",
 	reflect.TypeFor[metav1.MicroTime]():   "a time such as 2026-01-31T00:00:00.000000Z",
 	reflect.TypeFor[Duration]():           "a duration such as 90s, 24h or 365d",
+	reflect.TypeFor[Bandwidth]():          "bits per second such as 10M",
 	reflect.TypeFor[Scalar]():             "text, a number or a boolean",
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,6 +37,12 @@ func (b *builder) scenario() {
 			b.ACM = append(b.ACM, plan.ACMRequest{
 				ARN: c.ARN, DomainName: c.DomainName, AltNames: c.SubjectAlternativeNames,
 				KeyAlgorithm: keyAlgorithm(c.KeyAlgorithm), Source: at("certificates", i),
+			})
+		}
+		for i, l := range s.spec.Links {
+			b.Links = append(b.Links, plan.Link{
+				From: l.From, To: l.To, RTT: time.Duration(l.RTT), Jitter: time.Duration(l.Jitter), BitsPerSecond: int64(l.Bandwidth),
+				Source: at("links", i),
 			})
 		}
 		for i, a := range s.spec.Authorities {

@@ -51,6 +51,7 @@ type World struct {
 	Externals []External
 
 	ACM         []plan.ACMRequest // what ACM holds
+	Links       []plan.Link       // distances between nodes
 	Authorities []plan.Authority
 
 	ages map[*manifest.Object]int

@@ -209,12 +209,8 @@ func (*istioMeter) workload(l prometheus.Labels, side string, p *plan.Pod) {
 	}
 	namespace, _, _ := strings.Cut(p.Name, "/")
 	l[side+"_workload"], l[side+"_workload_namespace"], l[side+"_cluster"] = p.Workload, namespace, "Kubernetes"
-	app := cmp.Or(p.Labels["app"], p.Labels["app.kubernetes.io/name"])
-	version := cmp.Or(p.Labels["version"], p.Labels["app.kubernetes.io/version"])
-	l[side+"_app"], l[side+"_version"] = cmp.Or(app, unknown), cmp.Or(version, unknown)
-	// istio: pkg/model/proxy.go, getCanonicalServiceName
-	l[side+"_canonical_service"] = cmp.Or(p.Labels["service.istio.io/canonical-name"], p.Labels["app.kubernetes.io/name"], p.Labels["app"], p.Workload)
-	l[side+"_canonical_revision"] = cmp.Or(p.Labels["service.istio.io/canonical-revision"], version, "latest")
+	l[side+"_app"], l[side+"_version"] = cmp.Or(p.App, unknown), cmp.Or(p.Version, unknown)
+	l[side+"_canonical_service"], l[side+"_canonical_revision"] = p.Service, p.Revision
 }
 
 // service says which Service was meant, by its host.
