@@ -112,7 +112,7 @@ var only = map[string]struct {
 	by     []string
 	reason string
 }{
-	"gopkg.in/yaml.v3":                 {[]string{"mesh/manifest"}, "one decoder, with the place of each field"},
+	"gopkg.in/yaml.v3":                 {[]string{"mesh/manifest", "deploy"}, "one decoder, with the place of each field; deploy writes"},
 	"github.com/caddyserver/certmagic": {[]string{"certs"}, "the ALB's certificates are certs' affair"},
 	"hoplab.dev/proxy":                 {[]string{"testbed", "testbed/...", "bench", "bench/..."}, "testbed alone knows addresses, and starts nodes with them"},
 	"hoplab.dev/testbed":               {[]string{"cmd/...", "bench", "bench/..."}, "what runs is started from the command line"},

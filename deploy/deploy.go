@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"hoplab.dev/plan"
-	"hoplab.dev/testbed"
-	"hoplab.dev/testbed/control"
 	"hoplab.dev/testbed/podnet"
 )
 
@@ -52,7 +50,7 @@ type pod struct {
 	name     string
 	nodes    []*plan.Node // the proxy before its app
 	networks []string
-	ports    []control.Publication // reachable from outside
+	ports    []plan.Publication // reachable from outside
 }
 
 // meshed: a sidecar takes what comes and goes.
@@ -61,7 +59,7 @@ func (p *pod) meshed() bool { return p.nodes[0].Kind == plan.Sidecar }
 // pods groups the nodes of a plan: the outermost first, as the plan has them.
 // Clients are none.
 func (s *Scenario) pods() ([]*pod, error) {
-	published, err := (&testbed.Publish{}).Wanted(s.Plan)
+	published, err := (&plan.Publish{}).Wanted(s.Plan)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -79,7 +80,7 @@ func Kubernetes(ctx context.Context, s *Scenario, o KubernetesOptions) ([]byte, 
 	}
 	m.deployment(clientService, corev1.PodSpec{Containers: []corev1.Container{
 		m.node(&plan.Node{Name: control.ClientNode, Kind: plan.Client}, clientService),
-	}, Volumes: []corev1.Volume{m.credentials(clientService)}})
+	}, Volumes: []corev1.Volume{m.credentials(clientService)}}, nil)
 	return m.write()
 }
 
@@ -200,7 +201,7 @@ func (m *manifests) podName(p *pod) string {
 }
 
 // deployment runs one pod.
-func (m *manifests) deployment(name string, spec corev1.PodSpec) {
+func (m *manifests) deployment(name string, spec corev1.PodSpec, annotations map[string]string) {
 	grace, one, no, yes := int64(10), int32(1), false, true
 	spec.TerminationGracePeriodSeconds = &grace
 	spec.AutomountServiceAccountToken = &no
@@ -214,7 +215,7 @@ func (m *manifests) deployment(name string, spec corev1.PodSpec) {
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &one, Selector: &metav1.LabelSelector{MatchLabels: labels(name)},
 			Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}, // a node is there once
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels(name)}, Spec: spec},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels(name), Annotations: annotations}, Spec: spec},
 		},
 	})
 }
@@ -258,7 +259,7 @@ func (m *manifests) control(files corev1.Volume) {
 		{Name: "seed", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "seed", Items: seed}}},
 		{Name: "credentials", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: all}}},
 		files,
-	}})
+	}}, nil)
 }
 
 // pod makes the Deployment of a pod: of its one node, or of a native sidecar
@@ -278,7 +279,13 @@ func (m *manifests) pod(p *pod) {
 		c.StartupProbe = c.ReadinessProbe // the app starts after it
 		spec.InitContainers = []corev1.Container{m.redirect(), c}
 	}
-	m.deployment(m.podName(p), spec)
+	var annotations map[string]string
+	if p.nodes[0].App == nil { // as istiod's injection has it
+		annotations = map[string]string{
+			"prometheus.io/scrape": "true", "prometheus.io/port": strconv.Itoa(podnet.MetricsPort), "prometheus.io/path": "/stats/prometheus",
+		}
+	}
+	m.deployment(m.podName(p), spec, annotations)
 }
 
 // redirect prepares the pod's network, as istio-init does.

@@ -56,17 +56,20 @@ type agent struct {
 	questions sync.Map          // context.CancelFunc by the event that asks
 	away      bool              // control is
 	ready     atomic.Bool       // a plan is in force
+	quit      context.CancelFunc
 }
 
 // RunNode is one node of a plan that another process has, until ctx ends. It
 // waits for control for as long as it takes.
 func RunNode(ctx context.Context, o NodeOptions) error {
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
 	client, err := control.NewNodeClient(o.Control, o.Credentials)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	a := &agent{name: o.Name, kind: o.Kind, say: o.Say, client: client, materials: certs.NewCopy(), holds: map[uint64]func(){}}
+	a := &agent{name: o.Name, kind: o.Kind, say: o.Say, client: client, materials: certs.NewCopy(), holds: map[uint64]func(){}, quit: quit}
 	addresses, err := givenAddresses(o.Pod)
 	if err != nil {
 		return err
@@ -82,7 +85,7 @@ func RunNode(ctx context.Context, o NodeOptions) error {
 		}
 	}
 	if o.Admin != "" {
-		if err := a.serveAdmin(ctx, o.Admin); err != nil {
+		if err := a.serveAdmin(ctx, o.Admin, o.Credentials.Token); err != nil {
 			return err
 		}
 	}
@@ -165,7 +168,7 @@ func (a *agent) do(ctx context.Context, e control.Event) error {
 
 func (a *agent) reply(ctx context.Context, r control.Reply, err error) {
 	if err != nil {
-		r.Error, r.Publish = err.Error(), errors.Is(err, ErrPublish)
+		r.Error, r.Publish = err.Error(), errors.Is(err, plan.ErrPublish)
 	}
 	r.Report = a.reportNow()
 	if err := a.client.Reply(context.WithoutCancel(ctx), r); err != nil {

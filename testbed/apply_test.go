@@ -144,9 +144,9 @@ func TestApply(t *testing.T) {
 			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			publish := &testbed.Publish{Ports: []testbed.PublishPort{{Port: 443, Local: freePort(t)}}}
+			publish := &plan.Publish{Ports: []plan.PublishPort{{Port: 443, Local: freePort(t)}}}
 			if test.auto {
-				publish = &testbed.Publish{Auto: true}
+				publish = &plan.Publish{Auto: true}
 			}
 			tb := start(t, before.Plan, before.Materials, testbed.Options{Publish: publish})
 			local := published(t, tb, 443)
@@ -202,7 +202,7 @@ func TestApplyError(t *testing.T) {
 		}, "cannot be published"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			tb := start(t, before.Plan, before.Materials, testbed.Options{Publish: &testbed.Publish{Ports: []testbed.PublishPort{{Port: 443, Local: 0}}}})
+			tb := start(t, before.Plan, before.Materials, testbed.Options{Publish: &plan.Publish{Ports: []plan.PublishPort{{Port: 443, Local: 0}}}})
 			was := status(t, tb)
 			broken := compiled(t, "tinfoil",
 				edit{"scenario.yaml", "  workloads:\n", "  workloads:\n    - {name: more, namespace: netbox, ports: [{name: http, port: 80}], app: echo}\n"},
@@ -231,9 +231,9 @@ func TestApplyError(t *testing.T) {
 		})
 	}
 	_, err = testbed.Start(t.Context(), before.Plan, before.Materials, testbed.Options{
-		State: state, Publish: &testbed.Publish{Ports: []testbed.PublishPort{{Port: 443, Local: taken.Addr().(*net.TCPAddr).Port}}},
+		State: state, Publish: &plan.Publish{Ports: []plan.PublishPort{{Port: 443, Local: taken.Addr().(*net.TCPAddr).Port}}},
 	})
-	require.ErrorIs(t, err, testbed.ErrPublish)
+	require.ErrorIs(t, err, plan.ErrPublish)
 	assert.Contains(t, err.Error(), "for port 443 of alb/istio-system/istio-ingress")
 }
 
@@ -268,7 +268,7 @@ func TestApplyLosesNothing(t *testing.T) {
 	}
 	for _, http2 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("h2=%v", http2), func(t *testing.T) {
-			tb := start(t, steps[0].p, steps[0].m, testbed.Options{Publish: &testbed.Publish{Auto: true}})
+			tb := start(t, steps[0].p, steps[0].m, testbed.Options{Publish: &plan.Publish{Auto: true}})
 			client := stranger(t, tb, published(t, tb, 443), http2)
 			var sent, lost atomic.Int64
 			var first sync.Once

@@ -276,11 +276,11 @@ func (f *fleet) next(m *member, l *link) (e control.Event, took func(control.Rep
 	return control.Event{}, nil
 }
 
-// publishError is an ErrPublish in the words of another process.
+// publishError is an plan.ErrPublish in the words of another process.
 type publishError struct{ text string }
 
 func (e *publishError) Error() string        { return e.text }
-func (e *publishError) Is(target error) bool { return target == ErrPublish }
+func (e *publishError) Is(target error) bool { return target == plan.ErrPublish }
 
 // due tells whether the nodes have their orders that a node asks: so a load
 // balancer's first probes find who answers them. Who never came is waited for

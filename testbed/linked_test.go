@@ -24,7 +24,7 @@ func TestLinks(t *testing.T) {
     - {from: client, to: edge, rtt: 100ms}
     - {from: gateway, to: sidecar/netbox/netbox-0, rtt: 60ms}
   checks:`})
-	tb := start(t, out.Plan, out.Materials, testbed.Options{Publish: &testbed.Publish{Auto: true}})
+	tb := start(t, out.Plan, out.Materials, testbed.Options{Publish: &plan.Publish{Auto: true}})
 	ask := func(fresh bool) []int64 {
 		res := trace(t, tb, control.TraceRequest{URL: "https://netbox.cluster.tinfoil.private/", Fresh: fresh})
 		require.Equal(t, http.StatusOK, res.Status)

@@ -49,7 +49,7 @@ type certificates interface {
 type orders struct {
 	plan    *plan.Plan
 	keys    string                  // algorithm of workloads' keys, by ACM's names
-	publish []control.Publication   // ports to bind outside the cluster
+	publish []plan.Publication      // ports to bind outside the cluster
 	runs    func(n *plan.Node) bool // which nodes of the plan are run here
 }
 

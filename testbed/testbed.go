@@ -22,7 +22,7 @@ type Options struct {
 	// Shared has all nodes share 127.0.0.1, as where there is no more loopback.
 	Shared bool
 	// Publish binds the outermost nodes' ports on 127.0.0.1; nil: none.
-	Publish *Publish
+	Publish *plan.Publish
 	// CA is the file that holds the root of the edge's certificates; status
 	// tells it.
 	CA string

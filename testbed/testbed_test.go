@@ -143,7 +143,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	closeNow(t, start(t, out.Plan, out.Materials, testbed.Options{})) // what is made once in a process
 	before := runtime.NumGoroutine()
 
-	tb := start(t, out.Plan, out.Materials, testbed.Options{Publish: &testbed.Publish{Auto: true}})
+	tb := start(t, out.Plan, out.Materials, testbed.Options{Publish: &plan.Publish{Auto: true}})
 	assert.Equal(t, 200, trace(t, tb, control.TraceRequest{URL: netbox}).Status)
 	follow := tb.FollowPassports(context.Background())
 	logs, ok := tb.Log(t.Context(), "gateway/istio-system/istio-ingressgateway", true)

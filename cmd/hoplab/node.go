@@ -112,7 +112,7 @@ func nodeCommand() *command {
 	f.StringVarP(&o.up.output, "output", "o", "text", "of control: text or json")
 	f.StringVar(&o.up.otlp, "otlp", "", "of control: "+otlpUsage)
 	f.BoolVar(&o.podNetwork, "pod-network", false, "each pod has a network of its own, as containers have: ports are bound as they are")
-	f.StringVar(&o.admin, "admin", "", "where the node tells of itself, `HOST:PORT` on loopback: GET /ready")
+	f.StringVar(&o.admin, "admin", "", "where the node tells of itself, `HOST:PORT` on loopback: GET /ready, /config_dump, /stats/prometheus; POST /quitquitquit")
 	f.BoolVar(&o.endWithStdin, "end-with-stdin", false, "end when standard input does")
 	return &command{
 		name: "node", args: "control [flags] [SCENARIO] | edge|gateway|sidecar|app|client|ready [flags] | pause|init", short: "be one node of a scenario, in a process of its own", maxArgs: 2, flags: f,

@@ -11,6 +11,7 @@ import (
 
 	"hoplab.dev/certs"
 	"hoplab.dev/passport"
+	"hoplab.dev/plan"
 	"hoplab.dev/scenarios"
 	"hoplab.dev/testbed"
 	"hoplab.dev/testbed/control"
@@ -100,7 +101,7 @@ func (o *upOptions) run(ctx context.Context, c *cli, args []string) error {
 }
 
 // claim serves a SCENARIO under the name of a run that nobody else has.
-func (o *upOptions) claim(ctx context.Context, c *cli, ref string, publish *testbed.Publish) error {
+func (o *upOptions) claim(ctx context.Context, c *cli, ref string, publish *plan.Publish) error {
 	l, err := c.load(ref)
 	if err != nil {
 		return err
@@ -131,14 +132,14 @@ func (o *upOptions) claim(ctx context.Context, c *cli, ref string, publish *test
 func (o *upOptions) runName(l *lab) string { return cmp.Or(o.name, l.out.Plan.Scenario) }
 
 // publications are the wishes of --publish.
-func (o *upOptions) publications() (*testbed.Publish, error) {
-	p := &testbed.Publish{}
+func (o *upOptions) publications() (*plan.Publish, error) {
+	p := &plan.Publish{}
 	for _, s := range o.publish {
 		if s == "auto" {
 			p.Auto = true
 			continue
 		}
-		port, err := testbed.ParsePublish(s)
+		port, err := plan.ParsePublish(s)
 		if err != nil {
 			return nil, usage("--publish 443=9443, --publish alb/NAMESPACE/INGRESS:443=9443, or --publish auto", "up: --publish %v", err)
 		}
@@ -147,7 +148,7 @@ func (o *upOptions) publications() (*testbed.Publish, error) {
 	return p, nil
 }
 
-func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, state *certs.State, publish *testbed.Publish) error {
+func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, state *certs.State, publish *plan.Publish) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	options := testbed.Options{State: state, Publish: publish, CA: run.CA(), Stop: stop}
@@ -163,7 +164,7 @@ func (o *upOptions) serve(ctx context.Context, c *cli, l *lab, run *runs.Run, st
 		end()
 	}
 	switch {
-	case errors.Is(err, testbed.ErrPublish):
+	case errors.Is(err, plan.ErrPublish):
 		return usage("--publish PORT=LOCALPORT, or --publish auto", "%v", err)
 	case err != nil:
 		return err

@@ -32,9 +32,9 @@ type Event struct {
 // Orders are what a node is to do.
 type Orders struct {
 	// Plan is the whole one: a pod may ask anybody.
-	Plan         *plan.Plan    `json:"plan"`
-	KeyAlgorithm string        `json:"keyAlgorithm"` // of its workload key
-	Publish      []Publication `json:"publish,omitempty"`
+	Plan         *plan.Plan         `json:"plan"`
+	KeyAlgorithm string             `json:"keyAlgorithm"` // of its workload key
+	Publish      []plan.Publication `json:"publish,omitempty"`
 	// Materials are those that the node's own part of the plan names.
 	Materials certs.Bundle `json:"materials"`
 }
@@ -81,15 +81,6 @@ type Reply struct {
 type End struct {
 	Conn    *passport.ConnEnd    `json:"conn,omitempty"`
 	Request *passport.RequestEnd `json:"request,omitempty"`
-}
-
-// Publication is a port of a node that is to be bound outside the cluster.
-type Publication struct {
-	Node   string `json:"node"`
-	Port   int    `json:"port"`   // by which clients mean it: a load balancer's, or that of a gateway's Service
-	Target int    `json:"target"` // of the node's listener
-	Host   string `json:"host"`   // IP address to bind
-	Local  int    `json:"local"`  // port to bind; 0: any
 }
 
 // Question is a TraceRequest made ready to be asked.
