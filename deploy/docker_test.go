@@ -162,6 +162,19 @@ func TestDocker(t *testing.T) {
 	t.Run("foreign programs are meshed", func(t *testing.T) { meshes(t, e.in(t)) })
 	assert.NotRegexp(t, `[0-9a-f]{64}`, e.compose("config"), "a token is in a file")
 	assert.NotRegexp(t, `[0-9a-f]{64}`, e.compose("logs"), "a token is in a log")
+	t.Run("the checks of other scenarios pass inside", func(t *testing.T) { others(t, e.in(t)) })
+}
+
+// others brings further scenarios up, and runs their checks.
+func others(t *testing.T, e *engine) {
+	e.compose("down", "-v", "--timeout", "2")
+	for _, name := range []string{"gateway-mutual", "mtls-migration", "yelb"} {
+		t.Setenv("HOPLAB_SCENARIO", name)
+		e.compose("up", "-d", "--wait")
+		out, err := e.try("compose", "exec", "-T", "client", "hoplab", "test")
+		assert.NoError(t, err, "%s:\n%s", name, out)
+		e.compose("down", "-v", "--timeout", "2")
+	}
 }
 
 // readme runs what the README says of Docker, in an empty folder.

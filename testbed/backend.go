@@ -259,6 +259,13 @@ func (t *Testbed) presented() (by, to map[string][]string) {
 
 // Trace is control.Tracer's: a request of the client node's, and its passport.
 func (t *Testbed) Trace(ctx context.Context, r control.TraceRequest) (control.TraceResponse, error) {
+	if r.ClientCert != "" {
+		pem, err := t.CertPEM(ctx, r.ClientCert, true)
+		if err != nil {
+			return control.TraceResponse{}, fmt.Errorf("clientCert: %w", err)
+		}
+		r.CertPEM, r.KeyPEM = pem, pem // one file may hold both
+	}
 	q, err := t.question(r)
 	if err != nil {
 		return control.TraceResponse{}, err

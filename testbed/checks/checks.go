@@ -94,13 +94,7 @@ func requestOf(ctx context.Context, q manifest.ScenarioRequest, ask Asker) (cont
 		}
 		r.CAPEM = pem
 	}
-	if q.ClientCert != "" {
-		pem, err := ask.CertPEM(ctx, q.ClientCert, true)
-		if err != nil {
-			return r, fmt.Errorf("clientCert: %w", err)
-		}
-		r.CertPEM, r.KeyPEM = pem, pem // one file may hold both
-	}
+	r.ClientCert = q.ClientCert
 	return r, nil
 }
 

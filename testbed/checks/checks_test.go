@@ -30,10 +30,7 @@ func (a *answers) CertPEM(_ context.Context, name string, withKey bool) ([]byte,
 	if name == "mesh" && !withKey {
 		return []byte("roots"), nil
 	}
-	if name != "netbox/client" || !withKey {
-		return nil, errors.New("secret " + name + " not found")
-	}
-	return []byte("PEM"), nil
+	return nil, errors.New("secret " + name + " not found")
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -116,14 +113,14 @@ func TestRequest(t *testing.T) {
 	Run(t.Context(), "s", []manifest.ScenarioCheck{{Name: "one", Request: q}}, ask)
 	assert.Equal(t, control.TraceRequest{
 		URL: "https://x/", Method: "PUT", Headers: [][2]string{{"a", "1"}, {"b", "2"}}, Body: []byte("body"),
-		From: "netbox/netbox-0", Via: "gateway/a/b", TLSMax: "1.2", Fresh: true, CertPEM: []byte("PEM"), KeyPEM: []byte("PEM"),
+		From: "netbox/netbox-0", Via: "gateway/a/b", TLSMax: "1.2", Fresh: true, ClientCert: "netbox/client",
 		SNI: ptr(""), ALPN: []string{}, Insecure: true, CAPEM: []byte("roots"),
 	}, ask.asked)
 
-	q.ClientCert = "netbox/nosuch"
+	q.CA = "netbox/nosuch"
 	r := Run(t.Context(), "s", []manifest.ScenarioCheck{{Name: "one", Request: q}}, ask)
 	assert.Equal(t, 1, r.Failed)
-	assert.Equal(t, `request: expected "a request that can be sent", seen "clientCert: secret netbox/nosuch not found"`, r.Checks[0].Differences[0].String())
+	assert.Equal(t, `request: expected "a request that can be sent", seen "ca: secret netbox/nosuch not found"`, r.Checks[0].Differences[0].String())
 	assert.Nil(t, r.Checks[0].Passport)
 
 	r = Run(t.Context(), "s", []manifest.ScenarioCheck{{Name: "one"}, {Name: "two"}}, &answers{err: errors.New("no such node")})

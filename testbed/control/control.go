@@ -147,6 +147,9 @@ type TraceRequest struct {
 	// CertPEM and KeyPEM are a client certificate and its key.
 	CertPEM []byte `json:"certPEM,omitempty"`
 	KeyPEM  []byte `json:"keyPEM,omitempty"`
+	// ClientCert is NAMESPACE/SECRET, whose certificate and key the client
+	// presents instead.
+	ClientCert string `json:"clientCert,omitempty"`
 }
 
 // MaxTraceBody is how much of a response's body a TraceResponse holds, in bytes.
