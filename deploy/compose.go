@@ -3,8 +3,9 @@ package deploy
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"path"
-	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -22,6 +23,7 @@ type ComposeOptions struct {
 
 // composeService is one service; what all have is merged into it.
 type composeService struct {
+	name        string
 	Build       *composeBuild         `yaml:"build,omitempty"`
 	Hostname    string                `yaml:"hostname,omitempty"`
 	NetworkMode string                `yaml:"network_mode,omitempty"`
@@ -32,9 +34,17 @@ type composeService struct {
 	Environment map[string]string     `yaml:"environment,omitempty"`
 	Ports       []string              `yaml:"ports,omitempty,flow"`
 	Networks    []string              `yaml:"networks,omitempty,flow"`
-	Volumes     []string              `yaml:"volumes,omitempty"`
+	Volumes     []any                 `yaml:"volumes,omitempty"` // text, or a bind
 	DependsOn   map[string]dependency `yaml:"depends_on,omitempty"`
 	Healthcheck *healthcheck          `yaml:"healthcheck,omitempty"`
+}
+
+// bind is a volume that is a path of the machine's.
+type bind struct {
+	Type     string `yaml:"type"`
+	Source   string `yaml:"source"`
+	Target   string `yaml:"target"`
+	ReadOnly bool   `yaml:"read_only"`
 }
 
 type composeBuild struct {
@@ -88,12 +98,10 @@ const (
 // composeFile is made up.
 type composeFile struct {
 	scenario *Scenario
-	common   *yaml.Node // of services
-	secret   *yaml.Node // of volumes
-	services *yaml.Node // a mapping, in order
-	volumes  *yaml.Node
 	slugs    slugs
-	control  composeService
+	services []*composeService // in the file's order
+	volumes  []string          // of nodes' credentials
+	control  *composeService
 }
 
 // Compose writes a scenario down as a Compose file.
@@ -105,151 +113,93 @@ func Compose(s *Scenario, o ComposeOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &composeFile{
-		scenario: s, common: anchored("node", composeCommon), secret: anchored("credentials", composeCredentials),
-		services: &yaml.Node{Kind: yaml.MappingNode}, volumes: &yaml.Node{Kind: yaml.MappingNode},
-		slugs: slugs{controlService: controlService, clientService: clientService},
-	}
-	f.control = composeService{
+	f := &composeFile{scenario: s, slugs: slugs{controlService: controlService, clientService: clientService}}
+	f.control = f.add(controlService, composeService{
 		Hostname: controlService, Command: s.controlArgs(),
 		Environment: map[string]string{"HOPLAB_STATE": statePath},
 		Networks:    []string{edgeNetwork, vpcNetwork, meshNetwork},
-		Volumes:     append([]string{"state:" + statePath}, f.scenarioVolume()...),
+		Volumes:     append([]any{"state:" + statePath}, f.scenarioVolume()...),
 		Healthcheck: health([]string{program, "status"}),
-	}
+	})
 	if o.Build != "" {
 		f.control.Build = &composeBuild{o.Build, map[string]string{"GO_IMAGE": "${GO_IMAGE:-golang:1.26}"}}
 	}
-	client := f.client()
-	rest := f.services
-	f.services = &yaml.Node{Kind: yaml.MappingNode}
 	for _, p := range pods {
-		if err := f.addPod(p); err != nil {
-			return nil, err
-		}
+		f.addPod(p)
 	}
-	rest.Content = f.services.Content
-	f.services = &yaml.Node{Kind: yaml.MappingNode}
-	if err := f.add(controlService, f.control); err != nil {
-		return nil, err
-	}
-	f.services.Content = append(f.services.Content, rest.Content...)
-	if err := f.add(clientService, client); err != nil {
-		return nil, err
-	}
+	f.addNode(&plan.Node{Name: control.ClientNode, Kind: plan.Client}, composeService{
+		Hostname: clientService, Networks: []string{edgeNetwork, vpcNetwork, meshNetwork}, Volumes: f.scenarioVolume(),
+	})
 	return f.write()
 }
 
-// anchored is what a file says once and refers to by a name.
-func anchored(name, text string) *yaml.Node {
-	n := new(yaml.Node)
-	if err := yaml.Unmarshal([]byte(text), n); err != nil {
-		panic(err) // it is ours
-	}
-	n.Content[0].Anchor = name
-	return n.Content[0]
-}
-
-func alias(n *yaml.Node) *yaml.Node {
-	return &yaml.Node{Kind: yaml.AliasNode, Value: n.Anchor, Alias: n}
-}
-
 // add is one service more.
-func (f *composeFile) add(name string, s composeService) error {
-	value := new(yaml.Node)
-	if err := value.Encode(s); err != nil {
-		return err
-	}
-	merge := &yaml.Node{Kind: yaml.ScalarNode, Value: "<<"}
-	value.Content = append([]*yaml.Node{merge, alias(f.common)}, value.Content...)
-	f.services.Content = append(f.services.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, value)
-	return nil
+func (f *composeFile) add(name string, s composeService) *composeService {
+	s.name = name
+	f.services = append(f.services, &s)
+	return &s
 }
 
 // keep makes the volume of a node's credentials.
 func (f *composeFile) keep(service, node string) string {
 	volume := "credentials-" + service
-	f.volumes.Content = append(f.volumes.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: volume}, alias(f.secret))
+	f.volumes = append(f.volumes, volume)
 	f.control.Volumes = append(f.control.Volumes, volume+":"+path.Join(credentials, node))
 	return volume + ":" + credentials + ":ro"
 }
 
 // scenarioVolume is what a container is given of a scenario that is a path.
-func (f *composeFile) scenarioVolume() []string {
+func (f *composeFile) scenarioVolume() []any {
 	if !f.scenario.Path {
 		return nil
 	}
-	return []string{f.scenario.Ref + ":" + scenarioDir + ":ro"}
-}
-
-func (f *composeFile) client() composeService {
-	n := &plan.Node{Name: control.ClientNode, Kind: plan.Client}
-	return composeService{
-		Hostname: clientService, Command: nodeArgs(n),
-		Networks:    []string{edgeNetwork, vpcNetwork, meshNetwork},
-		Volumes:     append([]string{f.keep(clientService, n.Name)}, f.scenarioVolume()...),
-		DependsOn:   map[string]dependency{controlService: whenHealthy},
-		Healthcheck: health(readyArgs(n)),
-	}
+	// A dollar sign would begin a variable.
+	return []any{bind{"bind", strings.ReplaceAll(f.scenario.Ref, "$", "$$"), scenarioDir, true}}
 }
 
 // addPod makes the services of a pod: the one that it is, or those that share
 // the network of pause.
-func (f *composeFile) addPod(p *pod) error {
-	owner := composeService{Networks: p.networks}
+func (f *composeFile) addPod(p *pod) {
+	owner := composeService{Hostname: hostname(p), Networks: p.networks}
 	for _, publication := range p.ports {
 		owner.Ports = append(owner.Ports, fmt.Sprintf("%s:%d:%d", publication.Host, publication.Local, publication.Target))
 	}
 	if !p.meshed() {
-		n := p.nodes[0]
-		owner.Hostname = hostname(p)
-		return f.addNode(n, owner)
+		f.addNode(p.nodes[0], owner)
+		return
 	}
-	pause := f.slugs.of("pause/" + p.name)
-	init := f.slugs.of("init/" + p.name)
-	owner.Hostname = hostname(p)
+	pause, init := f.slugs.of("pause/"+p.name), f.slugs.of("init/"+p.name)
 	owner.Restart, owner.Command = "no", []string{"node", "pause"} // its network would be another
-	if err := f.add(pause, owner); err != nil {
-		return err
-	}
+	f.add(pause, owner)
 	within := "service:" + pause
-	if err := f.add(init, composeService{
+	f.add(init, composeService{
 		NetworkMode: within, User: "0:0", CapAdd: []string{"NET_ADMIN"}, Restart: "no", Command: []string{"node", "init"},
 		DependsOn: map[string]dependency{pause: whenStarted},
-	}); err != nil {
-		return err
-	}
+	})
 	before := map[string]dependency{init: whenCompleted}
 	for _, n := range p.nodes {
-		s := composeService{NetworkMode: within, DependsOn: before}
+		s := composeService{NetworkMode: within, DependsOn: maps.Clone(before)}
 		if n.Kind == plan.Sidecar {
 			s.User = fmt.Sprintf("%d:%d", podnet.SidecarUser, podnet.SidecarUser)
 		}
-		if err := f.addNode(n, s); err != nil {
-			return err
-		}
-		// As a native sidecar does: the app starts when it is ready.
-		before = map[string]dependency{init: whenCompleted, f.slugs.of(n.Name): whenHealthy}
+		f.addNode(n, s)
+		before[f.slugs.of(n.Name)] = whenHealthy // as a native sidecar's app, which starts when that is ready
 	}
-	return nil
 }
 
 // addNode makes the service of a node.
-func (f *composeFile) addNode(n *plan.Node, s composeService) error {
+func (f *composeFile) addNode(n *plan.Node, s composeService) {
 	name := f.slugs.of(n.Name)
-	s.Command = nodeArgs(n)
-	s.Volumes = append(s.Volumes, f.keep(name, n.Name))
-	s.Healthcheck = health(readyArgs(n))
-	depends := map[string]dependency{}
-	for on, when := range s.DependsOn {
-		depends[on] = when
+	s.Command, s.Healthcheck = nodeArgs(n), health(readyArgs(n))
+	s.Volumes = append([]any{f.keep(name, n.Name)}, s.Volumes...)
+	if s.DependsOn == nil {
+		s.DependsOn = map[string]dependency{}
 	}
-	depends[controlService] = whenHealthy
+	s.DependsOn[controlService] = whenHealthy
 	for _, target := range f.probed(n) {
-		depends[target] = whenHealthy // so that its first probe finds who answers
+		s.DependsOn[target] = whenHealthy // so that its first probe finds who answers
 	}
-	s.DependsOn = depends
-	return f.add(name, s)
+	f.add(name, s)
 }
 
 // probed are the services of those whose health a load balancer looks after.
@@ -274,16 +224,26 @@ func health(test []string) *healthcheck {
 
 // write gives the file's text.
 func (f *composeFile) write() ([]byte, error) {
-	networks := map[string]struct{}{edgeNetwork: {}, vpcNetwork: {}, meshNetwork: {}}
-	state := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
-	volumes := &yaml.Node{Kind: yaml.MappingNode}
-	volumes.Content = slices.Concat([]*yaml.Node{{Kind: yaml.ScalarNode, Value: "state"}, state}, f.volumes.Content)
+	common, secret := anchored("node", composeCommon), anchored("credentials", composeCredentials)
+	services, volumes := &yaml.Node{Kind: yaml.MappingNode}, &yaml.Node{Kind: yaml.MappingNode}
+	for _, s := range f.services {
+		value := new(yaml.Node)
+		if err := value.Encode(s); err != nil {
+			return nil, err
+		}
+		value.Content = append([]*yaml.Node{word("<<"), alias(common)}, value.Content...)
+		services.Content = append(services.Content, word(s.name), value)
+	}
+	volumes.Content = append(volumes.Content, word("state"), &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle})
+	for _, name := range f.volumes {
+		volumes.Content = append(volumes.Content, word(name), alias(secret))
+	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, `# %s, one container for each node. Made by: hoplab export compose %s
 #   docker compose up -d --wait
 #   docker compose exec control hoplab certs --pem acm > ca.pem
 #   docker compose exec client hoplab trace URL
-`, f.scenario.Plan.Scenario, f.scenario.Ref)
+`, f.scenario.Plan.Scenario, oneLine(f.scenario.Ref))
 	e := yaml.NewEncoder(&out)
 	e.SetIndent(2)
 	err := e.Encode(struct {
@@ -292,6 +252,22 @@ func (f *composeFile) write() ([]byte, error) {
 		Services *yaml.Node          `yaml:"services"`
 		Networks map[string]struct{} `yaml:"networks"`
 		Volumes  *yaml.Node          `yaml:"volumes"`
-	}{f.common, f.secret, f.services, networks, volumes})
+	}{common, secret, services, map[string]struct{}{edgeNetwork: {}, vpcNetwork: {}, meshNetwork: {}}, volumes})
 	return out.Bytes(), err
+}
+
+func word(text string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: text} }
+
+// anchored is what a file says once and refers to by a name.
+func anchored(name, text string) *yaml.Node {
+	n := new(yaml.Node)
+	if err := yaml.Unmarshal([]byte(text), n); err != nil {
+		panic(err) // it is ours
+	}
+	n.Content[0].Anchor = name
+	return n.Content[0]
+}
+
+func alias(n *yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.AliasNode, Value: n.Anchor, Alias: n}
 }

@@ -97,7 +97,7 @@ func holds(t *testing.T, p *types.Project) {
 
 // TestComposePath: a scenario that is no part of the catalogue is mounted.
 func TestComposePath(t *testing.T) {
-	s := &deploy.Scenario{Plan: compiled(t, "tinfoil"), Ref: "./my-manifests", Path: true}
+	s := &deploy.Scenario{Plan: compiled(t, "tinfoil"), Ref: "./my $manifests: all", Path: true}
 	text, err := deploy.Compose(s, deploy.ComposeOptions{})
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "compose.yaml")
@@ -106,8 +106,7 @@ func TestComposePath(t *testing.T) {
 	holds(t, p)
 	for _, name := range []string{"control", "client"} {
 		assert.Contains(t, p.Services[name].Volumes, types.ServiceVolumeConfig{
-			Type: types.VolumeTypeBind, Source: "./my-manifests", Target: "/scenario", ReadOnly: true,
-			Bind: &types.ServiceVolumeBind{CreateHostPath: true},
+			Type: types.VolumeTypeBind, Source: "./my $manifests: all", Target: "/scenario", ReadOnly: true,
 		}, name)
 	}
 	assert.Nil(t, p.Services["control"].Build)

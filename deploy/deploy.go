@@ -166,6 +166,9 @@ func (s *Scenario) inside() string {
 	return s.Ref
 }
 
+// oneLine is a text for a comment.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
 // slugs make the names of nodes and pods names of the engine's: words and
 // dashes, no two alike.
 type slugs map[string]string

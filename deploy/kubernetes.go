@@ -346,7 +346,7 @@ func (m *manifests) write() ([]byte, error) {
 #   kubectl apply -f FILE && kubectl -n %[3]s wait --for=condition=Available --timeout=2m deployment --all
 #   kubectl -n %[3]s exec deploy/control -- hoplab certs --pem acm > ca.pem
 #   kubectl -n %[3]s exec deploy/client -- hoplab trace URL
-`, m.scenario.Plan.Scenario, m.scenario.Ref, m.namespace)
+`, m.scenario.Plan.Scenario, oneLine(m.scenario.Ref), m.namespace)
 	e := yaml.NewEncoder(&out)
 	e.SetIndent(2)
 	for _, o := range m.objects {
