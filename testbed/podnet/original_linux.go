@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Original is where a connection was meant to go that the kernel redirected
+// Original is where an accepted connection was meant to go that the kernel redirected
 // (SO_ORIGINAL_DST). False: it was not redirected, or is no TCP connection.
 func Original(c net.Conn) (netip.AddrPort, bool) {
 	s, ok := c.(syscall.Conn)
@@ -29,7 +29,8 @@ func Original(c net.Conn) (netip.AddrPort, bool) {
 			to = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), uint16(b[2])<<8|uint16(b[3]))
 		}
 	})
-	if err != nil || to == c.LocalAddr().(*net.TCPAddr).AddrPort() {
+	at := c.LocalAddr().(*net.TCPAddr).AddrPort()
+	if err != nil || to == netip.AddrPortFrom(at.Addr().Unmap(), at.Port()) {
 		return netip.AddrPort{}, false
 	}
 	return to, true
