@@ -62,7 +62,10 @@ func Kubernetes(ctx context.Context, s *Scenario, o KubernetesOptions) ([]byte, 
 			"pod-security.kubernetes.io/enforce": "privileged", // init has NET_ADMIN, as istio-init
 		}},
 	})
-	files := m.files(o.Files)
+	files, err := m.files(o.Files)
+	if err != nil {
+		return nil, err
+	}
 	if err := m.secrets(ctx); err != nil {
 		return nil, err
 	}
@@ -87,20 +90,24 @@ func Kubernetes(ctx context.Context, s *Scenario, o KubernetesOptions) ([]byte, 
 func (m *manifests) add(o any) { m.objects = append(m.objects, o) }
 
 func (m *manifests) meta(name string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Name: name, Namespace: m.namespace, Labels: labels(name)}
+	return metav1.ObjectMeta{Name: name, Namespace: m.namespace}
 }
 
 func labels(name string) map[string]string { return map[string]string{"app.kubernetes.io/name": name} }
 
 // files puts the scenario's files into a ConfigMap, and those that hold secrets
 // into a Secret. It returns the volume of both.
-func (m *manifests) files(files map[string][]byte) corev1.Volume {
+func (m *manifests) files(files map[string][]byte) (corev1.Volume, error) {
 	config := &corev1.ConfigMap{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: m.meta("scenario"), Data: map[string]string{},
 	}
 	secret := m.secret("scenario")
 	var open, hidden []corev1.KeyToPath
+	size := 0
 	for i, name := range slices.Sorted(maps.Keys(files)) {
+		if size += len(files[name]); size > maxFiles {
+			return corev1.Volume{}, fmt.Errorf("the scenario's files have more than %d bytes, which no ConfigMap takes", maxFiles)
+		}
 		at := corev1.KeyToPath{Key: fmt.Sprintf("%d-%s", i, path.Base(name)), Path: name}
 		if holdsSecrets(files[name]) {
 			secret.Data[at.Key] = files[name]
@@ -117,8 +124,12 @@ func (m *manifests) files(files map[string][]byte) corev1.Volume {
 		m.add(secret)
 		sources = append(sources, corev1.VolumeProjection{Secret: &corev1.SecretProjection{LocalObjectReference: named, Items: hidden}})
 	}
-	return corev1.Volume{Name: "scenario", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources}}}
+	return corev1.Volume{Name: "scenario", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources}}}, nil
 }
+
+// maxFiles is in bytes, and leaves room in the 1 MiB of an object.
+// kubernetes.io: concepts/configuration/configmap
+const maxFiles = 1<<20 - 16<<10
 
 // holdsSecrets tells of a Secret's manifest, and of a private key.
 func holdsSecrets(file []byte) bool {
@@ -265,7 +276,7 @@ func (m *manifests) control(files corev1.Volume) {
 // pod makes the Deployment of a pod: of its one node, or of a native sidecar
 // (a container of init that goes on) and its app.
 func (m *manifests) pod(p *pod) {
-	spec := corev1.PodSpec{Hostname: m.slugs.of("host/" + hostname(p))[len("host-"):]}
+	spec := corev1.PodSpec{Hostname: slugs{}.of(hostname(p))}
 	for _, n := range p.nodes {
 		volume := m.credentials(m.slugs.of(n.Name))
 		c := m.node(n, volume.Name)

@@ -67,7 +67,7 @@ func TestKubernetes(t *testing.T) {
 			native := 0
 			for _, o := range objects {
 				meta := o.(metav1.Object)
-				assert.Empty(t, validation.IsDNS1123Label(meta.GetName()), meta.GetName())
+				assert.Empty(t, validation.IsDNS1123Subdomain(meta.GetName()), meta.GetName())
 				if _, ok := o.(*corev1.Namespace); !ok {
 					assert.Equal(t, "hoplab-"+name, meta.GetNamespace())
 				}
@@ -75,7 +75,12 @@ func TestKubernetes(t *testing.T) {
 				if !ok {
 					continue
 				}
+				assert.Empty(t, validation.IsDNS1123Label(d.Name), d.Name)
+				assert.Empty(t, validation.IsDNS1123Label(d.Spec.Template.Spec.Hostname+"x"), d.Spec.Template.Spec.Hostname)
 				assert.Equal(t, d.Spec.Selector.MatchLabels, d.Spec.Template.Labels)
+				for _, value := range d.Spec.Template.Labels {
+					assert.Empty(t, validation.IsValidLabelValue(value), value)
+				}
 				spec := d.Spec.Template.Spec
 				for _, v := range spec.Volumes {
 					if v.Secret != nil {
