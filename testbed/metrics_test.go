@@ -111,6 +111,22 @@ func TestMetricsOfTheTrap(t *testing.T) {
 	assert.Zero(t, counted(t, tb, metricsALB, "TargetConnectionErrorCount"))
 }
 
+// TestMetricsOfRules: what a load balancer answers by itself is no RequestCount.
+func TestMetricsOfRules(t *testing.T) {
+	out := compiled(t, "yelb")
+	tb := start(t, out.Plan, out.Materials, testbed.Options{})
+	const alb = "alb/istio-system/gw-ingress"
+	res := trace(t, tb, control.TraceRequest{URL: "http://blog.some-domain.cloud/"})
+	require.Equal(t, http.StatusMovedPermanently, res.Status)
+	res = trace(t, tb, control.TraceRequest{URL: "https://some-domain.cloud/", Insecure: true, Via: alb})
+	require.Equal(t, http.StatusNotFound, res.Status)
+	for name, want := range map[string]float64{
+		"HTTP_Redirect_Count": 1, "HTTPCode_ELB_3XX_Count": 1, "HTTP_Fixed_Response_Count": 1, "HTTPCode_ELB_4XX_Count": 1, "RequestCount": 0,
+	} {
+		assert.Eventually(t, func() bool { return counted(t, tb, alb, name) == want }, 2*time.Second, 20*time.Millisecond, name)
+	}
+}
+
 // TestMetricsOfTCP: bytes that are no requests are counted as such.
 func TestMetricsOfTCP(t *testing.T) {
 	out := compiled(t, "yelb")

@@ -27,7 +27,7 @@ func newCloudWatch(r *prometheus.Registry, name string, s Surroundings) *cloudWa
 			"NewConnectionCount":             "Connections of clients and to targets",
 			"ClientTLSNegotiationErrorCount": "TLS handshakes with clients that failed",
 			"ProcessedBytes":                 "Bytes of bodies, both ways",
-			"RequestCount":                   "Requests that were answered",
+			"RequestCount":                   "Requests for which a target was chosen",
 			"HTTP_Redirect_Count":            "Redirects by rules",
 			"HTTP_Fixed_Response_Count":      "Fixed responses by rules",
 			"HTTPCode_ELB_3XX_Count":         "Answers of the load balancer's own",
@@ -115,7 +115,7 @@ func (m *cloudWatch) sent(r *passport.RequestEnd, c *passport.ConnEnd) {
 
 func (m *cloudWatch) answered(r *passport.RequestEnd, _ *passport.ConnEnd, last *attempt) {
 	m.lb["ProcessedBytes"].WithLabelValues(m.loadBalancer()).Add(float64(r.BodySent + r.BodyReceived))
-	if r.Status != 0 {
+	if choice(r.Chose, "endpoint") != "" { // "only for requests where the node was able to choose a target"
 		m.count("RequestCount")
 	}
 	if last != nil && last.Status != 0 {
