@@ -51,6 +51,7 @@ type agent struct {
 	say       func(format string, args ...any)
 	client    *control.Client
 	materials *certs.Copy
+	ends      *forwarder
 	site      *site
 	holds     map[uint64]func() // by the event that asked for it
 	questions sync.Map          // context.CancelFunc by the event that asks
@@ -74,8 +75,8 @@ func RunNode(ctx context.Context, o NodeOptions) error {
 	if err != nil {
 		return err
 	}
-	ends := newForwarder()
-	a.site = newSite(addresses, a.materials, ends, func(ctx context.Context, _ string, csr []byte) ([]byte, error) {
+	a.ends = newForwarder()
+	a.site = newSite(addresses, a.materials, a.ends, func(ctx context.Context, _ string, csr []byte) ([]byte, error) {
 		return client.SignOwn(ctx, csr)
 	})
 	a.site.grace, a.site.keyLog = o.Drain, o.KeyLog
@@ -91,7 +92,7 @@ func RunNode(ctx context.Context, o NodeOptions) error {
 	}
 	flushing, flush := context.WithCancel(context.WithoutCancel(ctx))
 	flushed := make(chan struct{})
-	go func() { defer close(flushed); ends.run(flushing, client.Ends) }()
+	go func() { defer close(flushed); a.ends.run(flushing, client.Ends) }()
 	go a.report(ctx)
 
 	a.attend(ctx)
@@ -110,6 +111,7 @@ func (a *agent) attend(ctx context.Context) {
 		err := a.client.Attend(ctx, a.reportNow(), func(e control.Event) error {
 			if a.away {
 				a.say("control is back")
+				a.ends.repeat()
 			}
 			a.away, pause = false, retryFirst
 			return a.do(ctx, e)

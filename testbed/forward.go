@@ -2,6 +2,8 @@ package testbed
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,7 +13,7 @@ import (
 
 // What a forwarder keeps and sends at a time, in ends.
 const (
-	forwardKept  = 1 << 16 // while control is away; then the oldest are lost
+	forwardKept  = 1 << 14 // while control is away; then the oldest are lost. A recorder keeps no more
 	forwardBatch = 1000
 )
 
@@ -19,13 +21,36 @@ const (
 type forwarder struct {
 	mu    sync.Mutex
 	queue []control.End
+	open  map[string]*passport.ConnEnd // connections that are, by ID
 	wake  chan struct{}
 }
 
-func newForwarder() *forwarder { return &forwarder{wake: make(chan struct{}, 1)} }
+func newForwarder() *forwarder {
+	return &forwarder{open: map[string]*passport.ConnEnd{}, wake: make(chan struct{}, 1)}
+}
 
 // Conn is passport.Sink's.
-func (f *forwarder) Conn(e passport.ConnEnd) { f.add(control.End{Conn: &e}) }
+func (f *forwarder) Conn(e passport.ConnEnd) {
+	f.mu.Lock()
+	if e.Closed.IsZero() {
+		f.open[e.ID] = &e
+	} else {
+		delete(f.open, e.ID)
+	}
+	f.mu.Unlock()
+	f.add(control.End{Conn: &e})
+}
+
+// repeat tells again of the connections that are open: a recorder that was
+// started anew knows nothing of those that are older than itself.
+func (f *forwarder) repeat() {
+	f.mu.Lock()
+	open := slices.Collect(maps.Values(f.open))
+	f.mu.Unlock()
+	for _, e := range open {
+		f.add(control.End{Conn: e})
+	}
+}
 
 // Request is passport.Sink's.
 func (f *forwarder) Request(e passport.RequestEnd) { f.add(control.End{Request: &e}) }

@@ -22,7 +22,9 @@ import (
 
 // node is a running node: a proxy, or an app.
 type node struct {
-	plan     plan.Node
+	name     string
+	kind     plan.Kind
+	plan     plan.Node // the last; of apply alone, and under the site's lock
 	proxy    *proxy.Node
 	app      *apps.Server
 	workload *certs.Workload
@@ -151,7 +153,7 @@ func (n *node) leave() {
 
 // startNode makes a node. An app serves at once, a proxy when it is given seats.
 func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
-	n := &node{plan: p, seats: map[socketKey]*seat{}}
+	n := &node{name: p.Name, kind: p.Kind, plan: p, seats: map[socketKey]*seat{}}
 	var err error
 	if p.App != nil {
 		var listeners []apps.Listener
@@ -234,7 +236,7 @@ func (s *site) retire(ctx context.Context, nodes []*node) {
 	}
 	byDepth := map[int][]*node{}
 	for _, n := range nodes {
-		d := depth(n.plan.Kind)
+		d := depth(n.kind)
 		byDepth[d] = append(byDepth[d], n)
 	}
 	for _, d := range slices.Backward(slices.Sorted(maps.Keys(byDepth))) {

@@ -221,7 +221,7 @@ func (s *site) health() map[string][]control.TargetHealth {
 			continue
 		}
 		for _, h := range n.proxy.Health() {
-			out[n.plan.Name] = append(out[n.plan.Name], control.TargetHealth(h))
+			out[n.name] = append(out[n.name], control.TargetHealth(h))
 		}
 	}
 	return out
@@ -237,11 +237,11 @@ func (s *site) leaves(ctx context.Context) map[string]control.Leaf {
 		}
 		switch cert, err := n.workload.Certificate(ctx); {
 		case errors.Is(err, context.DeadlineExceeded):
-			out[n.plan.Name] = control.Leaf{Problem: beingMade}
+			out[n.name] = control.Leaf{Problem: beingMade}
 		case err != nil:
-			out[n.plan.Name] = control.Leaf{Problem: err.Error()}
+			out[n.name] = control.Leaf{Problem: err.Error()}
 		default:
-			out[n.plan.Name] = control.Leaf{Certificate: passport.Describe(cert.Leaf)}
+			out[n.name] = control.Leaf{Certificate: passport.Describe(cert.Leaf)}
 		}
 	}
 	return out

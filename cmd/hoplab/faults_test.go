@@ -265,7 +265,7 @@ func TestControlAway(t *testing.T) {
 	defer client.Close()
 	kept, err := client.Passports(t.Context(), 1000)
 	require.NoError(t, err)
-	assert.Greater(t, len(kept), 10)
+	assert.Greater(t, len(kept), 100, "of connections that are older than control, too")
 }
 
 // TestNodeBeforeControl: who comes before control waits for it.

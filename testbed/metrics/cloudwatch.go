@@ -113,12 +113,12 @@ func (m *cloudWatch) sent(r *passport.RequestEnd, c *passport.ConnEnd) {
 	}
 }
 
-func (m *cloudWatch) answered(r *passport.RequestEnd, _ *passport.ConnEnd, last *attempt) {
+func (m *cloudWatch) answered(r *passport.RequestEnd, _ *passport.ConnEnd, last attempt) {
 	m.lb["ProcessedBytes"].WithLabelValues(m.loadBalancer()).Add(float64(r.BodySent + r.BodyReceived))
 	if choice(r.Chose, "endpoint") != "" { // "only for requests where the node was able to choose a target"
 		m.count("RequestCount")
 	}
-	if last != nil && last.Status != 0 {
+	if last.status != 0 {
 		return
 	}
 	switch route := m.rule(r); {

@@ -134,4 +134,4 @@ func (m *envoyMeter) sent(r *passport.RequestEnd, c *passport.ConnEnd) {
 	}
 }
 
-func (*envoyMeter) answered(*passport.RequestEnd, *passport.ConnEnd, *attempt) {}
+func (*envoyMeter) answered(*passport.RequestEnd, *passport.ConnEnd, attempt) {}

@@ -25,7 +25,11 @@ type istioMeter struct {
 
 	requests                   *prometheus.CounterVec
 	duration, received, answer *prometheus.HistogramVec
-	tcp                        map[string]*prometheus.CounterVec
+
+	of    *plan.Plan // that known holds for
+	known map[seriesKey]series
+
+	tcp map[string]*prometheus.CounterVec
 }
 
 // unknown is what a label says of which nothing is known.
@@ -107,28 +111,67 @@ func (m *istioMeter) tunnel(c *passport.ConnEnd) prometheus.Labels {
 	return l
 }
 
-func (m *istioMeter) answered(r *passport.RequestEnd, c *passport.ConnEnd, last *attempt) {
+func (m *istioMeter) answered(r *passport.RequestEnd, c *passport.ConnEnd, last attempt) {
 	if c.Listener == statusListener {
 		return
 	}
-	dialled := ""
-	if last != nil {
-		dialled = principal(&last.conn)
+	s := m.series(r, c, last)
+	s.requests.Inc()
+	s.duration.Observe(float64(r.Total) / float64(time.Millisecond))
+	s.received.Observe(float64(r.BodyReceived))
+	s.answer.Observe(float64(r.BodySent))
+}
+
+// seriesKey is all that the labels of a request depend on, beside the plan.
+type seriesKey struct {
+	listener, remote, source   string // of the connection that it came on, without its port
+	cluster, endpoint, dialled string
+	authority                  string // where it may stand for the Service
+	status                     int
+	flags                      string
+}
+
+// series are what a request is counted by.
+type series struct {
+	requests                   prometheus.Counter
+	duration, received, answer prometheus.Observer
+}
+
+// maxSeries is how many are kept at hand; then they are looked up anew.
+const maxSeries = 10000
+
+// series finds those of a request. To write down two dozen labels takes longer
+// than the rest of what a request costs here, so each is done once.
+func (m *istioMeter) series(r *passport.RequestEnd, c *passport.ConnEnd, last attempt) series {
+	if p := m.now.Plan(); p != m.of || len(m.known) > maxSeries {
+		m.of, m.known = p, map[seriesKey]series{}
 	}
-	l := m.labels(choice(r.Chose, "cluster"), choice(r.Chose, "endpoint"), dialled, c)
-	l["request_protocol"] = "http"
-	l["response_code"], l["grpc_response_status"] = strconv.Itoa(r.Status), ""
-	l["response_flags"] = "-"
+	k := seriesKey{
+		listener: c.Listener, source: principal(c), cluster: choice(r.Chose, "cluster"), endpoint: choice(r.Chose, "endpoint"),
+		dialled: last.principal, status: r.Status, flags: "-",
+	}
+	if i := strings.LastIndexByte(c.Remote, ':'); i >= 0 {
+		k.remote = c.Remote[:i]
+	}
 	if r.Ended != nil {
-		l["response_flags"] = cmp.Or(r.Ended.Flag, "-")
+		k.flags = cmp.Or(r.Ended.Flag, "-")
 	}
-	if host, _, _ := strings.Cut(r.Authority, ":"); l["destination_service"] == unknown && host != "" {
-		l["destination_service"] = host
+	if m.kind == plan.Sidecar && !m.inbound(k.cluster, c) {
+		// istiod: pilot/pkg/model/telemetry.go, disableHostHeaderFallback, of all others
+		k.authority, _, _ = strings.Cut(r.Authority, ":")
 	}
-	m.requests.With(l).Inc()
-	m.duration.With(l).Observe(float64(r.Total) / float64(time.Millisecond))
-	m.received.With(l).Observe(float64(r.BodyReceived))
-	m.answer.With(l).Observe(float64(r.BodySent))
+	if s, ok := m.known[k]; ok {
+		return s
+	}
+	l := m.labels(k.cluster, k.endpoint, k.dialled, c)
+	l["request_protocol"] = "http"
+	l["response_code"], l["grpc_response_status"], l["response_flags"] = strconv.Itoa(k.status), "", k.flags
+	if k.authority != "" && l["destination_service"] == unknown {
+		l["destination_service"] = k.authority
+	}
+	s := series{m.requests.With(l), m.duration.With(l), m.received.With(l), m.answer.With(l)}
+	m.known[k] = s
+	return s
 }
 
 // principal is the SPIFFE ID of who is at the other end; "" where it has none.

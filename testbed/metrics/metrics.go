@@ -31,7 +31,7 @@ type Meter struct {
 
 	mu       sync.Mutex
 	conns    map[string]*connection // open ones, by ID
-	attempts map[string]*attempt    // what a request that is not over has sent on, by its ID
+	attempts map[string]attempt     // the last that a request has sent on which is not over, by its ID
 }
 
 // connection is an end, as far as it was told.
@@ -40,10 +40,11 @@ type connection struct {
 	shaken bool // its handshake is counted
 }
 
-// attempt is the last one that got an answer, or else the last.
+// attempt is what became of a request that was sent on; the zero value: none
+// was.
 type attempt struct {
-	passport.RequestEnd
-	conn passport.ConnEnd
+	status    int    // 0: no answer came
+	principal string // of who was asked
 }
 
 // counter counts under one family of names. Calls come one at a time.
@@ -52,13 +53,13 @@ type counter interface {
 	shaken(c *passport.ConnEnd) // its TLS handshake succeeded
 	closed(c *passport.ConnEnd)
 	sent(r *passport.RequestEnd, c *passport.ConnEnd) // on, to an endpoint
-	answered(r *passport.RequestEnd, c *passport.ConnEnd, last *attempt)
+	answered(r *passport.RequestEnd, c *passport.ConnEnd, last attempt)
 }
 
 // New makes the meter of a proxy.
 func New(node *plan.Node, next passport.Sink, s Surroundings) *Meter {
 	m := &Meter{
-		next: next, registry: prometheus.NewRegistry(), conns: map[string]*connection{}, attempts: map[string]*attempt{},
+		next: next, registry: prometheus.NewRegistry(), conns: map[string]*connection{}, attempts: map[string]attempt{},
 	}
 	if node.Kind == plan.Edge {
 		m.kinds = []counter{newCloudWatch(m.registry, node.Name, s)}
@@ -120,12 +121,12 @@ func (m *Meter) countRequest(e *passport.RequestEnd) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := &passport.ConnEnd{}
+	c := &noConn
 	if known := m.conns[e.Conn]; known != nil {
 		c = &known.ConnEnd
 	}
 	if e.Role == passport.Dialled {
-		m.attempts[e.Parent] = &attempt{*e, *c}
+		m.attempts[e.Parent] = attempt{e.Status, principal(c)}
 		for _, k := range m.kinds {
 			k.sent(e, c)
 		}
@@ -137,6 +138,9 @@ func (m *Meter) countRequest(e *passport.RequestEnd) {
 		k.answered(e, c, last)
 	}
 }
+
+// noConn is of a request that had none.
+var noConn passport.ConnEnd
 
 // counters registers one for each name.
 func counters(r *prometheus.Registry, labels []string, help map[string]string) map[string]*prometheus.CounterVec {
