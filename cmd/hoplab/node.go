@@ -74,7 +74,10 @@ func (o *nodeOptions) runControl(ctx context.Context, c *cli, args []string) err
 		return err
 	}
 	if o.podNetwork {
-		publish = nil // the container engine's
+		if len(o.up.publish) > 0 {
+			return usage("the container engine publishes ports", "node control: --publish and --pod-network")
+		}
+		publish = nil
 	}
 	if o.seed != "" {
 		state, _, err := c.state()
@@ -88,9 +91,6 @@ func (o *nodeOptions) runControl(ctx context.Context, c *cli, args []string) err
 	l, err := net.Listen("tcp4", o.listen)
 	if err != nil {
 		return usage("--listen HOST:PORT of this machine that is free", "node control: %v", err)
-	}
-	if o.podNetwork && len(o.up.publish) > 0 {
-		return usage("the container engine publishes ports", "node control: --publish and --pod-network")
 	}
 	o.up.fleet = func(*runs.Run) (*testbed.Fleet, func(), error) {
 		return &testbed.Fleet{Listener: l, Credentials: o.credentials, Everybody: true, Pods: o.podNetwork}, func() {}, nil

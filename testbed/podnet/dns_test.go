@@ -15,10 +15,17 @@ import (
 // serve answers on free ports of loopback, and gives the address.
 func serve(t *testing.T, h dns.Handler) string {
 	t.Helper()
-	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	streams, err := net.Listen("tcp4", packets.LocalAddr().String())
-	require.NoError(t, err)
+	var packets net.PacketConn
+	var streams net.Listener
+	require.Eventually(t, func() (ok bool) { // a port that is free for both
+		var err error
+		streams, err = net.Listen("tcp4", "127.0.0.1:0")
+		require.NoError(t, err)
+		if packets, err = net.ListenPacket("udp4", streams.Addr().String()); err != nil {
+			_ = streams.Close()
+		}
+		return err == nil
+	}, 5*time.Second, time.Millisecond)
 	for _, s := range []*dns.Server{{PacketConn: packets, Handler: h}, {Listener: streams, Handler: h}} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
