@@ -276,7 +276,7 @@ func (f *fleet) next(m *member, l *link) (e control.Event, took func(control.Rep
 	return control.Event{}, nil
 }
 
-// publishError is an plan.ErrPublish in the words of another process.
+// publishError is a plan.ErrPublish in the words of another process.
 type publishError struct{ text string }
 
 func (e *publishError) Error() string        { return e.text }
@@ -451,8 +451,8 @@ func (f *fleet) Ends(node string, ends []control.End) error {
 	f.mu.Lock()
 	m := f.members[node]
 	f.mu.Unlock()
-	if m == nil {
-		return nil
+	if m == nil { // not yet
+		return &control.Error{Status: http.StatusServiceUnavailable, Message: "the plan has no node " + node}
 	}
 	for _, e := range ends {
 		of := ""

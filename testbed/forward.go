@@ -14,7 +14,7 @@ import (
 // What a forwarder keeps and sends at a time, in ends.
 const (
 	forwardKept  = 1 << 14 // while control is away; then the oldest are lost. A recorder keeps no more
-	forwardBatch = 1000
+	forwardBatch = 100 // so that the newest need not wait long behind others
 )
 
 // forwarder is the passport.Sink of a node whose recorder is in another process.
@@ -68,23 +68,25 @@ func (f *forwarder) add(e control.End) {
 	}
 }
 
-// take removes what is to be sent next.
+// take removes what is to be sent next: the newest, so that who asks now need
+// not wait for what happened while control was away. A recorder takes ends in
+// any order.
 func (f *forwarder) take() []control.End {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := min(len(f.queue), forwardBatch)
-	out := f.queue[:n:n]
-	if f.queue = f.queue[n:]; len(f.queue) == 0 {
+	n := max(0, len(f.queue)-forwardBatch)
+	out := f.queue[n:]
+	if f.queue = f.queue[:n:n]; n == 0 {
 		f.queue = nil
 	}
 	return out
 }
 
-// putBack returns what could not be sent.
+// putBack returns what could not be sent, for the next time.
 func (f *forwarder) putBack(ends []control.End) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.queue = append(ends, f.queue...)
+	f.queue = append(f.queue, ends...)
 	f.queue = f.queue[max(0, len(f.queue)-forwardKept):]
 }
 

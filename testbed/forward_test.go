@@ -13,8 +13,9 @@ import (
 	"hoplab.dev/testbed/control"
 )
 
-// TestForwarder: ends wait for control in order, as many as it would keep; what
-// it refuses is not sent again; and what is open it is told anew.
+// TestForwarder: ends wait for control, as many as it would keep, and go to it
+// newest first; what it refuses is not sent again; and what is open it is told
+// anew.
 func TestForwarder(t *testing.T) {
 	f := newForwarder()
 	for i := range forwardKept + 10 {
@@ -55,7 +56,9 @@ func TestForwarder(t *testing.T) {
 	<-sent
 	cancel()
 	<-done
-	assert.Equal(t, "13", got[0], "the oldest are lost")
-	assert.Equal(t, []string{strconv.Itoa(forwardKept + 9), "open", "closed", "closed", "open"}, got[len(got)-5:])
 	assert.Len(t, got, forwardKept+1)
+	assert.Equal(t, []string{strconv.Itoa(forwardKept + 9), "open", "closed", "closed"}, got[forwardBatch-4:forwardBatch], "the newest come first, in order")
+	assert.NotContains(t, got, "12", "the oldest are lost")
+	assert.Contains(t, got, "13")
+	assert.Equal(t, "open", got[len(got)-1])
 }

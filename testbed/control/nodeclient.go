@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,8 +120,9 @@ func (c *Client) SignOwn(ctx context.Context, csrPEM []byte) (chainPEM []byte, e
 	return c.Sign(ctx, c.token, csrPEM)
 }
 
-// Refused tells an answer of control's from a failure to reach it.
+// Refused tells an answer that stays as it is from a failure to reach control,
+// and from a control that is not ready.
 func Refused(err error) bool {
 	var e *Error
-	return errors.As(err, &e)
+	return errors.As(err, &e) && e.Status < http.StatusInternalServerError
 }
