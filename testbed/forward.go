@@ -14,7 +14,7 @@ import (
 // What a forwarder keeps and sends at a time, in ends.
 const (
 	forwardKept  = 1 << 14 // while control is away; then the oldest are lost. A recorder keeps no more
-	forwardBatch = 100 // so that the newest need not wait long behind others
+	forwardBatch = 100     // so that the newest need not wait long behind others
 )
 
 // forwarder is the passport.Sink of a node whose recorder is in another process.
