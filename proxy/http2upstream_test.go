@@ -119,10 +119,11 @@ func TestHTTP2Upstream(t *testing.T) {
 				if !ok {
 					return
 				}
-				p.headers(id, true, ":status: 200", fmt.Sprintf("x-connection: %d", k))
-				if k == 1 {
+				p.headers(id, false, ":status: 200", fmt.Sprintf("x-connection: %d", k))
+				if k == 1 { // net/http closes with the last stream; of one that comes later it tells nobody
 					_ = p.fr.WriteGoAway(id, http2.ErrCodeNo, nil)
 				}
+				_ = p.fr.WriteData(id, true, nil)
 			}
 		}))
 		w := l.wire("gw", 80)
