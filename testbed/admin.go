@@ -7,10 +7,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
+
+	"hoplab.dev/testbed/control"
 )
 
 // serveAdmin answers on loopback, until ctx ends, what a node is asked about
@@ -32,8 +33,8 @@ func (a *agent) serveAdmin(ctx context.Context, addr, token string) error {
 	r.HandleFunc("/config_dump", a.answerPlan).Methods(http.MethodGet)
 	r.HandleFunc(metricsPath, a.answerMetrics).Methods(http.MethodGet)
 	r.HandleFunc("/quitquitquit", func(w http.ResponseWriter, r *http.Request) {
-		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
+		given := control.Bearer(r)
+		if given == "" || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "send Authorization: Bearer, and the node's token", http.StatusUnauthorized)
 			return

@@ -32,10 +32,19 @@ const (
 	nodes             // each for itself, by its token
 )
 
+// Bearer is the token that a request has (RFC 6750, section 2.1); "": it has none.
+func Bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return token
+}
+
 // caller is the node whose token a request has.
 func (s *Server) caller(r *http.Request) (string, error) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+	token := Bearer(r)
+	if token == "" {
 		return "", &Error{http.StatusUnauthorized, r.URL.Path + " takes the token of a node", "send Authorization: Bearer TOKEN"}
 	}
 	node, ok := s.tokens.Identity(token)
