@@ -215,9 +215,6 @@ func (f *composeFile) probed(n *plan.Node) []string {
 	return out
 }
 
-// hostname is the pod's own name, without its namespace.
-func hostname(p *pod) string { return path.Base(p.name) }
-
 func health(test []string) *healthcheck {
 	return &healthcheck{Test: append([]string{"CMD"}, test...), Interval: "2s", Timeout: "3s", Retries: 30}
 }

@@ -6,6 +6,7 @@ package deploy
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -172,6 +173,9 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // slugs make the names of nodes and pods names of the engine's: words and
 // dashes, no two alike.
 type slugs map[string]string
+
+// hostname is the pod's own name, without its namespace.
+func hostname(p *pod) string { return slugs{}.of(path.Base(p.name)) }
 
 // maxSlug leaves room for a number, in what Kubernetes takes (63, RFC 1123).
 const maxSlug = 58

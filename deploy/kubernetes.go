@@ -39,7 +39,8 @@ type manifests struct {
 	namespace string
 	slugs     slugs
 	objects   []any
-	nodes     []string // whose credentials there are
+	nodes     []string           // whose credentials there are
+	seed      []corev1.KeyToPath // of what control's state begins with
 }
 
 // Kubernetes writes a scenario down as manifests: a Deployment for each pod, in
@@ -163,13 +164,13 @@ func (m *manifests) secrets(ctx context.Context) error {
 		return err
 	}
 	seed := m.secret("seed")
-	for name, content := range made {
-		seed.Data[seedKey(name)] = content
+	for _, name := range slices.Sorted(maps.Keys(made)) {
+		at := corev1.KeyToPath{Key: strings.ReplaceAll(name, "/", "."), Path: name}
+		seed.Data[at.Key] = made[name]
+		m.seed = append(m.seed, at)
 	}
 	m.add(seed)
-	for _, n := range m.scenario.Plan.Nodes {
-		m.nodes = append(m.nodes, n.Name)
-	}
+	m.nodes = m.scenario.Plan.NodeNames()
 	tokens := control.NewTokens(m.nodes)
 	for _, name := range m.nodes {
 		token, _ := tokens.Token(name)
@@ -181,9 +182,6 @@ func (m *manifests) secrets(ctx context.Context) error {
 	}
 	return nil
 }
-
-// seedKey is a path as a key of a Secret.
-func seedKey(name string) string { return strings.ReplaceAll(name, "/", ".") }
 
 func (m *manifests) service(name string, ports []corev1.ServicePort) {
 	m.add(&corev1.Service{
@@ -243,14 +241,6 @@ func (m *manifests) control(files corev1.Volume) {
 			LocalObjectReference: corev1.LocalObjectReference{Name: "credentials-" + m.slugs.of(name)}, Items: items,
 		}})
 	}
-	var seed []corev1.KeyToPath
-	for _, o := range m.objects {
-		if s, ok := o.(*corev1.Secret); ok && s.Name == "seed" {
-			for _, key := range slices.Sorted(maps.Keys(s.Data)) {
-				seed = append(seed, corev1.KeyToPath{Key: key, Path: strings.Replace(key, ".", "/", 1)})
-			}
-		}
-	}
 	here := *m.scenario
 	here.Path = true // the ConfigMap's
 	args := here.controlArgs()
@@ -267,7 +257,7 @@ func (m *manifests) control(files corev1.Volume) {
 	}
 	m.deployment(controlService, corev1.PodSpec{Containers: []corev1.Container{c}, Volumes: []corev1.Volume{
 		{Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
-		{Name: "seed", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "seed", Items: seed}}},
+		{Name: "seed", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "seed", Items: m.seed}}},
 		{Name: "credentials", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: all}}},
 		files,
 	}}, nil)
@@ -276,7 +266,7 @@ func (m *manifests) control(files corev1.Volume) {
 // pod makes the Deployment of a pod: of its one node, or of a native sidecar
 // (a container of init that goes on) and its app.
 func (m *manifests) pod(p *pod) {
-	spec := corev1.PodSpec{Hostname: slugs{}.of(hostname(p))}
+	spec := corev1.PodSpec{Hostname: hostname(p)}
 	for _, n := range p.nodes {
 		volume := m.credentials(m.slugs.of(n.Name))
 		c := m.node(n, volume.Name)

@@ -50,6 +50,15 @@ func (p *Plan) Node(name string) *Node {
 	return nil
 }
 
+// NodeNames are those of all nodes, in the plan's order.
+func (p *Plan) NodeNames() []string {
+	var out []string
+	for _, n := range p.Nodes {
+		out = append(out, n.Name)
+	}
+	return out
+}
+
 // Pod finds a pod by its name; nil when there is none.
 func (p *Plan) Pod(name string) *Pod {
 	for i := range p.Pods {

@@ -130,7 +130,7 @@ func Start(ctx context.Context, p *plan.Plan, m *plan.Materials, o Options) (*Te
 	}
 	t.server = control.NewServer(t, nodes, t.tokens)
 	// Who calls before the plan is in force must not be taken for a stranger.
-	if err := t.tokens.Update(everyNode(p)); err != nil {
+	if err := t.tokens.Update(p.NodeNames()); err != nil {
 		if outside != nil {
 			_ = outside.Close()
 		}
@@ -204,21 +204,13 @@ func (t *Testbed) use(ctx context.Context, p *plan.Plan, m *plan.Materials) erro
 	if err := t.vault.Update(ctx, m); err != nil {
 		return err
 	}
-	if err := t.tokens.Update(everyNode(p)); err != nil {
+	if err := t.tokens.Update(p.NodeNames()); err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.plan, t.materials = p, m
 	return nil
-}
-
-func everyNode(p *plan.Plan) []string {
-	var names []string
-	for _, n := range p.Nodes {
-		names = append(names, n.Name)
-	}
-	return names
 }
 
 var errClosed = errors.New("the testbed is closed")
