@@ -206,11 +206,9 @@ func (n *network) endpoint(to netip.AddrPort) plan.Endpoint {
 	if !ok {
 		return refusing(to)
 	}
-	for i := range n.plan.Nodes {
-		node := &n.plan.Nodes[i]
-		if node.Pod == pod && (node.App == nil || !node.App.Private) {
-			return plan.Endpoint{Node: node.Name, Address: plan.Address{Pod: pod, Port: port}}
-		}
+	at := plan.Address{Pod: pod, Port: port}
+	if node := n.nodeAt(at); node != "" {
+		return plan.Endpoint{Node: node, Address: at}
 	}
 	return refusing(to)
 }
