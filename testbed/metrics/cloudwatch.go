@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -108,7 +109,7 @@ func (m *cloudWatch) closed(c *passport.ConnEnd) {
 
 func (m *cloudWatch) sent(r *passport.RequestEnd, c *passport.ConnEnd) {
 	if class := r.Status / 100; class >= 2 && class <= 5 && c.Cluster != "" {
-		m.countTarget("HTTPCode_Target_"+string(rune('0'+class))+"XX_Count", c.Cluster)
+		m.countTarget(fmt.Sprintf("HTTPCode_Target_%dXX_Count", class), c.Cluster)
 		m.response.WithLabelValues(m.loadBalancer(), m.targetGroup(c.Cluster)).Observe(r.FirstByte.Seconds())
 	}
 }
@@ -129,12 +130,10 @@ func (m *cloudWatch) answered(r *passport.RequestEnd, _ *passport.ConnEnd, last 
 	}
 	switch r.Status {
 	case 500, 502, 503, 504:
-		m.count(map[int]string{
-			500: "HTTPCode_ELB_500_Count", 502: "HTTPCode_ELB_502_Count", 503: "HTTPCode_ELB_503_Count", 504: "HTTPCode_ELB_504_Count",
-		}[r.Status])
+		m.count(fmt.Sprintf("HTTPCode_ELB_%d_Count", r.Status))
 	}
 	if class := r.Status / 100; class >= 3 && class <= 5 {
-		m.count("HTTPCode_ELB_" + string(rune('0'+class)) + "XX_Count")
+		m.count(fmt.Sprintf("HTTPCode_ELB_%dXX_Count", class))
 	}
 }
 
