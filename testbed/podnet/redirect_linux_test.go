@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"runtime"
 	"testing"
@@ -15,19 +16,22 @@ import (
 )
 
 // inNamespace runs a test on a thread that has a network of its own, with an
-// address and a default route. The thread ends with the test.
+// address and a default route. The thread ends with the test. Where none may be
+// made the test is skipped, unless HOPLAB_JUDGES=1.
 func inNamespace(t *testing.T, test func()) {
 	t.Helper()
+	judged := os.Getenv("HOPLAB_JUDGES") == "1"
 	ip, err := exec.LookPath("ip")
-	if err != nil {
+	if err != nil && !judged {
 		t.Skip("no ip (iproute2)")
 	}
-	done := make(chan struct{})
+	require.NoError(t, err)
+	done, refused := make(chan struct{}), false
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked: the thread is thrown away
-		if err := unix.Unshare(unix.CLONE_NEWNET); errors.Is(err, unix.EPERM) {
-			t.Log("no network namespace may be made here")
+		if err := unix.Unshare(unix.CLONE_NEWNET); errors.Is(err, unix.EPERM) && !judged {
+			refused = true
 			return
 		} else if !assert.NoError(t, err) {
 			return
@@ -47,6 +51,9 @@ func inNamespace(t *testing.T, test func()) {
 		test()
 	}()
 	<-done
+	if refused {
+		t.Skip("no network namespace may be made here")
+	}
 }
 
 // as does something as a user: the kernel takes whose a socket is from the
