@@ -119,7 +119,7 @@ func Read(ref string, stdin io.Reader) (*Source, error) {
 	if len(s.Objects) == 0 && len(s.PassedOver) == 0 && len(s.Diagnostics) == 0 {
 		return nil, fmt.Errorf("%s holds no Kubernetes object", s.shown())
 	}
-	s.seen = fingerprints{}.of(s.Watch)
+	s.seen, _ = fingerprints{}.of(s.Watch)
 	return s, nil
 }
 

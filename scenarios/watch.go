@@ -17,11 +17,13 @@ import (
 // within the 500 ms in which a change must be in force.
 const watchEvery = 50 * time.Millisecond
 
-// settled is how many looks in a row must see the same, so that several files
-// that are written one after the other make one change; watchAtMost is for how
-// long changes that do not end are waited out.
+// settled is for how long the same must be seen, so that several files that are
+// written one after the other make one change; watchAtMost is for how long
+// changes that do not end are waited out, and a file that is empty: who writes
+// one in place empties it first, and an empty manifest is no mistake that would
+// be refused.
 const (
-	settled     = 2
+	settled     = 2 * watchEvery
 	watchAtMost = 250 * time.Millisecond
 )
 
@@ -43,7 +45,8 @@ func Watch(ctx context.Context, s *Source) (changed <-chan struct{}, again func(
 		ticker := time.NewTicker(watchEvery)
 		defer ticker.Stop()
 		told := s.seen // what was changed since Read is told too
-		last, since, same := told, time.Time{}, 0
+		last := told
+		var since, seen time.Time // when the first change was seen, and the last
 		prints, of := fingerprints{}, s
 		for {
 			select {
@@ -60,7 +63,7 @@ func Watch(ctx context.Context, s *Source) (changed <-chan struct{}, again func(
 				}
 				of = other
 			}
-			now := prints.of(of.Watch)
+			now, whole := prints.of(of.Watch)
 			if now == told {
 				last, since = told, time.Time{}
 				continue
@@ -68,10 +71,10 @@ func Watch(ctx context.Context, s *Source) (changed <-chan struct{}, again func(
 			if since.IsZero() {
 				since = time.Now()
 			}
-			if same++; now != last {
-				last, same = now, 0
+			if now != last {
+				last, seen = now, time.Now()
 			}
-			if same < settled && time.Since(since) < watchAtMost { // still being written, perhaps
+			if (!whole || time.Since(seen) < settled) && time.Since(since) < watchAtMost { // still being written, perhaps
 				continue
 			}
 			told, last, since = now, now, time.Time{}
@@ -96,23 +99,33 @@ type fingerprint struct {
 	sum      [sha256.Size]byte
 }
 
-// of is the fingerprint of all manifests of folders, and of files.
-func (f fingerprints) of(paths []string) [sha256.Size]byte {
+// of is the fingerprint of all manifests of folders, and of files. Whole: none
+// of them is empty.
+func (f fingerprints) of(paths []string) (sum [sha256.Size]byte, whole bool) {
 	h := sha256.New()
+	whole = true
+	add := func(name, path string) {
+		sum := f.file(path)
+		whole = whole && sum != nothing
+		fmt.Fprintf(h, "%s %x ", name, sum)
+	}
 	for _, path := range paths {
 		entries, err := os.ReadDir(path)
 		if err != nil { // a file
-			fmt.Fprintf(h, "%s %x ", path, f.file(path))
+			add(path, path)
 			continue
 		}
 		for _, e := range entries {
 			if !e.IsDir() && isManifest(e.Name()) {
-				fmt.Fprintf(h, "%s %x ", e.Name(), f.file(filepath.Join(path, e.Name())))
+				add(e.Name(), filepath.Join(path, e.Name()))
 			}
 		}
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return [sha256.Size]byte(h.Sum(nil)), whole
 }
+
+// nothing is the sum of an empty file.
+var nothing = sha256.Sum256(nil)
 
 // file is the sum of a regular file's contents; zero for anything else.
 func (f fingerprints) file(path string) [sha256.Size]byte {

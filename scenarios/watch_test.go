@@ -65,6 +65,33 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// Who writes a file in place empties it first, and may be slow to go on: what is
+// between is not told.
+func TestWatchEmptied(t *testing.T) {
+	write(t, map[string]string{"scenario.yaml": scenario("{manifests: [a.yaml]}"), "a.yaml": namespace("a")})
+	s, err := scenarios.Read(".", nil)
+	require.NoError(t, err)
+	told, _ := scenarios.Watch(t.Context(), s)
+	f, err := os.OpenFile("a.yaml", os.O_WRONLY|os.O_TRUNC, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	select {
+	case <-told:
+		require.Fail(t, "told of the empty file")
+	case <-time.After(150 * time.Millisecond):
+	}
+	_, err = f.WriteString(namespace("b"))
+	require.NoError(t, err)
+	changed(t, told, "written")
+	select {
+	case <-told:
+		require.Fail(t, "told twice")
+	case <-time.After(400 * time.Millisecond):
+	}
+	require.NoError(t, f.Truncate(0))
+	changed(t, told, "empty for good")
+}
+
 func TestWatchNothing(t *testing.T) {
 	s, err := scenarios.Read("tinfoil", nil)
 	require.NoError(t, err)

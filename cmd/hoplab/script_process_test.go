@@ -91,6 +91,9 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 		p.cmd.Stdin = strings.NewReader(ts.ReadFile("all.yaml"))
 	}
 	ts.Check(p.cmd.Start())
+	ts.Defer(func() { // is shown when the script fails
+		ts.Logf("[%s stderr]\n%s[%s stdout]\n%s", args[0], p.stderr.String(), args[0], p.stdout.String())
+	})
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.done)
