@@ -47,6 +47,8 @@ type ConnEnd struct {
 	Connect   time.Duration `json:"connect,omitempty"`   // dialled ends
 	Handshake time.Duration `json:"handshake,omitempty"` // where TLS ended here
 	TLS       *TLSEnd       `json:"tls,omitempty"`       // nil: plaintext
+	// Phases are those of the handshake; nil: they were not measured.
+	Phases *HandshakePhases `json:"phases,omitempty"`
 
 	BytesSent     int64 `json:"bytesSent,omitempty"` // on the wire
 	BytesReceived int64 `json:"bytesReceived,omitempty"`
@@ -123,10 +125,11 @@ type RequestEnd struct {
 	Authority string `json:"authority"`
 	Path      string `json:"path"` // with the query
 
-	Started   time.Time     `json:"started"`
-	FirstByte time.Duration `json:"firstByte,omitempty"` // of the response, from Started
-	Total     time.Duration `json:"total"`
-	Status    int           `json:"status,omitempty"` // 0: no response
+	Started   time.Time      `json:"started"`
+	FirstByte time.Duration  `json:"firstByte,omitempty"` // of the response, from Started
+	Total     time.Duration  `json:"total"`
+	Status    int            `json:"status,omitempty"` // 0: no response
+	Phases    *RequestPhases `json:"phases,omitempty"` // nil: they were not measured
 
 	BodySent     int64 `json:"bodySent,omitempty"` // bytes of body that this end sent
 	BodyReceived int64 `json:"bodyReceived,omitempty"`

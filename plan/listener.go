@@ -174,9 +174,20 @@ type ClientTLS struct {
 	// CRL is the name of the material whose revocation lists hold; empty: none.
 	CRL  string   `json:"crl,omitempty"`
 	ALPN []string `json:"alpn,omitempty"` // offered, in this order; empty: none
+	// Resumption is whether sessions are resumed; empty: as the personality does.
+	Resumption Resumption `json:"resumption,omitempty"`
 	// IstioALPN has requests offer what Istio's ALPN filter says instead of
 	// ALPN: istio-http/1.1, istio, http/1.1, or istio-h2, istio, h2.
 	// istiod: pilot/pkg/xds/filters/filters.go
 	IstioALPN bool `json:"istioALPN,omitempty"`
 	TLSParameters
 }
+
+// Resumption is whether a client resumes its TLS sessions.
+type Resumption string
+
+// What a client may do with the session of an earlier connection.
+const (
+	ResumeAlways Resumption = "always"
+	ResumeNever  Resumption = "never"
+)

@@ -151,11 +151,24 @@ type Node struct {
 	Routes    []RouteConfig `json:"routes,omitempty"`    // what its filter chains refer to, by name
 	Clusters  []Cluster     `json:"clusters,omitempty"`  // what its routes refer to, by name
 
+	Recording Recording `json:"recording,omitempty"` // what it tells of its connections and requests
+
 	ALB   *ALBOptions   `json:"alb,omitempty"`   // of an ALB alone
 	Envoy *EnvoyOptions `json:"envoy,omitempty"` // of a gateway or sidecar alone
 
 	Source Source `json:"source,omitzero"`
 }
+
+// Recording is what a node tells of its connections and requests, in ends and
+// metrics.
+type Recording string
+
+// What a node may tell.
+const (
+	RecordEnds    Recording = ""       // the end of each, at once
+	RecordNothing Recording = "off"    // nothing
+	RecordPhases  Recording = "phases" // ends with the phases of handshakes and requests
+)
 
 // Cluster finds a cluster by name; nil when there is none.
 func (n *Node) Cluster(name string) *Cluster {

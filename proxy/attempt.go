@@ -83,7 +83,10 @@ func (x *exchange) attempt(e *endpoint, attempt, again int) (*response, *failure
 	x.requestID, x.traceID = out.RequestID, out.TraceID
 	x.forwarded = true
 	x.sentAt = time.Since(x.began)
+	watch := x.node.watched(out)
+	watch.asked()
 	u, f := e.connect(x.ctx, x.dialling(e))
+	watch.connected()
 	if f != nil {
 		if f.conn != nil {
 			out.Conn = f.conn.ID
@@ -115,7 +118,9 @@ func (x *exchange) attempt(e *endpoint, attempt, again int) (*response, *failure
 		}
 		cancel(nil)
 	}
-	res, err := u.roundTrip(ctx, x.req.lend(progress), header, x.interim)
+	lent := x.req.lend(progress)
+	lent.watch = watch
+	res, err := u.roundTrip(ctx, lent, header, x.interim)
 	oneTry.stop()
 	if err != nil {
 		f := exchangeFailure(ctx, err)

@@ -22,7 +22,7 @@ const (
 // Root is as Do has it. An error says how the connection broke.
 func (c *Client) Talk(ctx context.Context, r ClientRequest, maxBytes int64) (received []byte, root string, err error) {
 	n := c.node
-	st, err := c.leadingTo(r)
+	st, err := newState(n, c.planFor(r), nil)
 	if err != nil {
 		return nil, "", err
 	}

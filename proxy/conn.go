@@ -19,16 +19,19 @@ type conn struct {
 	received atomic.Int64
 	served   *tls.Certificate // chosen during this connection's handshake
 	refusal  *refusal         // of a client's certificate; nil: none is asked for
+	watch    *stopwatch       // of the handshake that goes on; nil: nobody measures
 }
 
 func (c *conn) Read(b []byte) (int, error) {
 	if len(c.peeked) > 0 {
 		n := copy(b, c.peeked)
 		c.peeked = c.peeked[n:]
+		c.watch.flight(false, n)
 		return n, nil
 	}
 	n, err := c.Conn.Read(b)
 	c.received.Add(int64(n))
+	c.watch.flight(false, n)
 	return n, err
 }
 
@@ -42,6 +45,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(b)
 	c.sent.Add(int64(n))
+	c.watch.flight(true, n)
 	return n, err
 }
 

@@ -226,11 +226,16 @@ func (d *downstream) handshake(c *chain, a arrival) bool {
 		return false
 	}
 	start := time.Now()
+	if d.node.measures() {
+		d.raw.watch = newStopwatch(start, d.opened)
+		config = d.raw.watch.server(config)
+	}
 	t := tls.Server(d.raw, config)
 	end := d.end.TLS
 	end.Terminated = true
 	err = t.HandshakeContext(ctx)
 	d.end.Handshake = time.Since(start)
+	d.end.Phases, d.raw.watch = d.raw.watch.phases(), nil
 	served := d.raw.served
 	if served == nil && err == nil && len(c.tls.plan.Certificates) == 1 { // resumed
 		served, _ = d.node.env.Certificates.Certificate(ctx, c.tls.plan.Certificates[0])

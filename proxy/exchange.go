@@ -70,6 +70,7 @@ func (n *Node) exchange(ctx context.Context, d *downstream, req *request, w resp
 		RequestID: req.header.Get("X-Request-Id"), TraceID: req.header.Get("X-Amzn-Trace-Id"),
 		Method: req.method, Scheme: req.scheme, Authority: req.authority, Path: req.path, Started: x.began,
 	}
+	x.end.Phases = req.phases(x.began)
 	res := n.personality().receive(x)
 	if res == nil {
 		res = x.act()
@@ -260,6 +261,9 @@ func (x *exchange) respond(res *response) {
 	x.status = res.status
 	x.answered = headerSize(res.header)
 	err := x.w.respond(res)
+	if x.end.Phases != nil {
+		x.end.Phases.Answered = time.Since(x.began)
+	}
 	if res.body != nil {
 		_ = res.body.Close()
 	}

@@ -23,11 +23,13 @@ func (d *downstream) serveHTTP1() {
 	for {
 		buffered, _ := br.Peek(br.Buffered()) // of a pipelined request
 		head.begin(buffered)
-		_ = d.stream.SetReadDeadline(time.Now().Add(limits.idle))
+		waited := time.Now()
+		_ = d.stream.SetReadDeadline(waited.Add(limits.idle))
 		first, err := br.Peek(1)
 		if err != nil {
 			return // the client is gone, or has been idle too long
 		}
+		came := d.coming(waited)
 		if first[0] == '\r' || first[0] == '\n' { // RFC 9112 section 2.2
 			_, _ = br.Discard(1)
 			continue
@@ -36,7 +38,7 @@ func (d *downstream) serveHTTP1() {
 		if !ok {
 			return
 		}
-		again := d.serveRequest(br, bw, head, ordinal)
+		again := d.serveRequest(br, bw, head, ordinal, came)
 		d.done()
 		if !again {
 			return
@@ -45,14 +47,14 @@ func (d *downstream) serveHTTP1() {
 }
 
 // serveRequest reads and serves one request. False: the connection ends.
-func (d *downstream) serveRequest(br *bufio.Reader, bw *bufio.Writer, head *headReader, ordinal int) bool {
+func (d *downstream) serveRequest(br *bufio.Reader, bw *bufio.Writer, head *headReader, ordinal int, came coming) bool {
 	hr, err := readRequest(br, head)
 	if err != nil {
 		d.malformed(bw, err, ordinal)
 		return false
 	}
 	_ = d.stream.SetReadDeadline(time.Time{})
-	return d.exchangeHTTP1(hr, br, bw, head, ordinal)
+	return d.exchangeHTTP1(hr, br, bw, head, ordinal, came)
 }
 
 // readRequest is http.ReadRequest, less what that waits for or lets through
@@ -96,7 +98,7 @@ func validFields(h http.Header) error {
 }
 
 // exchangeHTTP1 serves one request. False: the connection ends.
-func (d *downstream) exchangeHTTP1(hr *http.Request, br *bufio.Reader, bw *bufio.Writer, head *headReader, ordinal int) bool {
+func (d *downstream) exchangeHTTP1(hr *http.Request, br *bufio.Reader, bw *bufio.Writer, head *headReader, ordinal int, came coming) bool {
 	ctx, cancel := context.WithCancelCause(d.ctx)
 	defer cancel(nil)
 	body := &requestBody{r: hr.Body, broken: cancel}
@@ -109,7 +111,7 @@ func (d *downstream) exchangeHTTP1(hr *http.Request, br *bufio.Reader, bw *bufio
 		major: 1, minor: hr.ProtoMinor,
 		header: hr.Header, fields: head.fields, headBytes: head.n, ambiguity: head.ambiguity(),
 		length: hr.ContentLength, upgrade: upgradeOf(hr.Header),
-		trailer: func() http.Header { return hr.Trailer },
+		trailer: func() http.Header { return hr.Trailer }, coming: came,
 	}
 	if hr.Body != http.NoBody {
 		req.body = body

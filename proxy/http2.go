@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 )
 
 // HTTP/2 is net/http's, on connections that are already open: the server side
@@ -107,6 +108,7 @@ func (h *http2Server) serve(d *downstream) {
 
 func (n *Node) serveHTTP2(rw http.ResponseWriter, hr *http.Request) {
 	d := hr.Context().Value(downstreamKey{}).(*downstream)
+	came := d.coming(time.Now()) // net/http has read the head by now
 	ordinal, ok := d.begin()
 	if !ok {
 		panic(http.ErrAbortHandler)
@@ -122,7 +124,7 @@ func (n *Node) serveHTTP2(rw http.ResponseWriter, hr *http.Request) {
 	req := &request{
 		method: hr.Method, scheme: d.scheme(), authority: hr.Host, path: path,
 		major: 2, header: hr.Header, body: body, length: hr.ContentLength,
-		trailer: func() http.Header { return hr.Trailer },
+		trailer: func() http.Header { return hr.Trailer }, coming: came,
 	}
 	if hr.Body == http.NoBody || hr.ContentLength == 0 {
 		req.body = nil

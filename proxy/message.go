@@ -26,12 +26,14 @@ type request struct {
 	length    int64        // -1: not known
 	trailer   func() http.Header
 	upgrade   string // what the client asks for, in lower case: "websocket"; empty: nothing
+	coming
 }
 
 // outgoing is a request as one attempt sends it.
 type outgoing struct {
 	*request
-	body io.ReadCloser // nil: none
+	body  io.ReadCloser // nil: none
+	watch *tryWatch     // nil: nobody measures
 }
 
 // read tells whether the whole body was read, of which HTTP/2 may tell the end
@@ -46,7 +48,7 @@ func (r *request) lend(progress func()) *outgoing {
 	if r.body == nil {
 		return &outgoing{request: r}
 	}
-	return &outgoing{r, r.body.lend(progress)}
+	return &outgoing{request: r, body: r.body.lend(progress)}
 }
 
 // protocol is the form of access logs: "HTTP/1.1", "HTTP/2".

@@ -119,7 +119,7 @@ func (c *clientTLS) prepared(now *trust) (*tls.Config, error) {
 		InsecureSkipVerify: true,
 		// Envoy keeps one session per cluster (max_session_keys 1). Of an ALB
 		// toward its targets nothing is known: it does full handshakes here.
-		ClientSessionCache: c.node.personality().sessionCache(),
+		ClientSessionCache: c.sessionCache(),
 		KeyLogWriter:       c.node.env.KeyLog,
 	}
 	if err := setParameters(config, c.plan.TLSParameters); err != nil {
@@ -132,6 +132,17 @@ func (c *clientTLS) prepared(now *trust) (*tls.Config, error) {
 	}
 	c.trust, c.cached = now, config
 	return config, nil
+}
+
+// sessionCache is that of the personality, unless the plan says otherwise.
+func (c *clientTLS) sessionCache() tls.ClientSessionCache {
+	switch c.plan.Resumption {
+	case plan.ResumeAlways:
+		return tls.NewLRUClientSessionCache(1)
+	case plan.ResumeNever:
+		return nil
+	}
+	return c.node.personality().sessionCache()
 }
 
 // verify checks chain, name and identity, as far as the plan asks for them.

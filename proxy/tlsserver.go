@@ -118,12 +118,12 @@ func (s *serverTLS) prepared(now *trust, hello *clientHello) (*tls.Config, error
 			if s.plan.ClientAuth == plan.RequestClientCertificate {
 				c.ClientAuth = tls.RequestClientCert
 			}
-			// The copies for single connections share it. An Envoy's are random too,
-			// made when it starts.
-			var key [32]byte
-			_, _ = rand.Read(key[:])
-			c.SetSessionTicketKeys([][32]byte{key})
 		}
+		// The copies share it: of the other ALPN, and for single connections. An
+		// Envoy's are random too, made when it starts.
+		var key [32]byte
+		_, _ = rand.Read(key[:])
+		c.SetSessionTicketKeys([][32]byte{key})
 		s.trust, s.without = now, c
 		s.alpn = c.Clone()
 		s.alpn.NextProtos = s.plan.ALPN

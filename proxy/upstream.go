@@ -108,10 +108,15 @@ func (u *upstream) handshake(ctx, until context.Context) *failure {
 	if err != nil {
 		return secretFailure(err)
 	}
-	t := tls.Client(u.raw, config)
 	start := time.Now()
+	if u.endpoint.cluster.node.measures() {
+		u.raw.watch = newStopwatch(start, u.end.Opened)
+		config = u.raw.watch.client(config)
+	}
+	t := tls.Client(u.raw, config)
 	err = t.HandshakeContext(until)
 	u.end.Handshake = time.Since(start)
+	u.end.Phases, u.raw.watch = u.raw.watch.phases(), nil
 	if err != nil {
 		f := handshakeFailure(ctx, err)
 		end.Why = f.message
@@ -284,6 +289,7 @@ func (u *upstream) roundTripHTTP2(ctx context.Context, r *outgoing, header http.
 			}
 			return nil
 		},
+		GotFirstResponseByte: r.watch.came,
 	})
 	hr, err := http2Request(ctx, r, header)
 	if err != nil {

@@ -63,6 +63,7 @@ func (u *upstream) readResponse(r *outgoing) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.watch.came()
 	if first[0] != 'H' {
 		return nil, errNotHTTP
 	}
@@ -115,6 +116,7 @@ func (u *upstream) send(r *outgoing, header http.Header) <-chan bool {
 	_, _ = bw.WriteString("\r\n")
 	if r.body == nil {
 		sent <- bw.Flush() == nil
+		r.watch.sent()
 		return sent
 	}
 	go func() { sent <- sendBody(bw, r, name) == nil }()
