@@ -7,15 +7,38 @@ import (
 	"crypto/x509"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Describe is what a passport tells of a certificate; nil for nil. Names are in
 // the order of RFC 2253 ("CN=x,O=y"), the serial is lower-case hex, and
-// DNSNames and URIs are never nil.
+// DNSNames and URIs are never nil. The result is shared, and not to be changed.
 func Describe(c *x509.Certificate) *Certificate {
 	if c == nil {
 		return nil
 	}
+	described.Lock()
+	defer described.Unlock()
+	d := described.of[c]
+	if d == nil {
+		if d = describe(c); len(described.of) >= keptDescriptions {
+			clear(described.of)
+		}
+		described.of[c] = d
+	}
+	return d
+}
+
+// described keeps the last descriptions: the same certificates come with every
+// connection, for which crypto/tls has one x509.Certificate each.
+var described = struct {
+	sync.Mutex
+	of map[*x509.Certificate]*Certificate
+}{of: map[*x509.Certificate]*Certificate{}}
+
+const keptDescriptions = 256
+
+func describe(c *x509.Certificate) *Certificate {
 	d := &Certificate{
 		Subject:   c.Subject.String(),
 		Issuer:    c.Issuer.String(),

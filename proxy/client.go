@@ -102,7 +102,9 @@ func (c *Client) ask(ctx context.Context, e *endpoint, r ClientRequest, maxBody 
 		out.Scheme = "https"
 	}
 	defer func() {
-		out.Total = time.Since(out.Started)
+		if out.Total == 0 {
+			out.Total = time.Since(out.Started)
+		}
 		n.env.Sink.Request(*out)
 	}()
 	watch := n.watched(out)
@@ -150,6 +152,7 @@ func (c *Client) ask(ctx context.Context, e *endpoint, r ClientRequest, maxBody 
 		out.BodyReceived += rest
 		res.Truncated = rest > 0
 	}
+	out.Total = time.Since(out.Started) // closing a connection is not part of it
 	if err != nil {
 		out.Ended = &passport.Ended{Flag: "UC", Detail: "upstream_reset_after_response_started{connection_termination}", Message: "the response broke off: " + err.Error()}
 		return res, out.ID, fmt.Errorf("the response broke off: %w", err)

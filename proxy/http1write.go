@@ -129,7 +129,9 @@ func (w *http1Writer) stream(r *response, chunked bool, name func(string) string
 		if readErr == io.EOF {
 			// Before the client has it all, so that its next request finds the
 			// upstream connection in the pool.
-			_ = r.body.Close()
+			if r.giveBack != nil {
+				r.giveBack()
+			}
 			break
 		}
 		if readErr != nil {

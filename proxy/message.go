@@ -88,6 +88,9 @@ type response struct {
 	closeAfter bool
 	// ready tells whether some of the body is here already; nil: all of it is.
 	ready func() bool
+	// giveBack lets others have the upstream connection when the body was read to
+	// its end, before it is closed; nil: there is nothing to give.
+	giveBack func()
 }
 
 // waiting tells that the head should not be kept back until a part of the body

@@ -210,6 +210,13 @@ func (u *upstream) spent(requests int) bool {
 	return limit > 0 && requests >= limit
 }
 
+// lastRequest tells whether no request follows the one that runs.
+func (u *upstream) lastRequest() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.spent(u.requests)
+}
+
 // done is told when a request is over, and whether the connection may carry
 // another.
 func (u *upstream) done(reusable bool) {

@@ -48,7 +48,9 @@ func (u *upstream) roundTripHTTP1(ctx context.Context, r *outgoing, header http.
 			out.tunnel = &upstreamTunnel{bufferedConn{Conn: u.stream, r: u.br}, sync.OnceFunc(func() { stop(); u.done(false) })}
 			return out, nil
 		}
-		out.body = &upstreamBody{ReadCloser: res.Body, u: u, stop: stop, sent: sent, read: r.read, keep: !res.Close && r.ambiguity == ""}
+		body := &upstreamBody{ReadCloser: res.Body, u: u, stop: stop, sent: sent, read: r.read, keep: !res.Close && r.ambiguity == ""}
+		body.reusable = sync.OnceValue(body.isReusable) // the sender tells it once
+		out.body, out.giveBack = body, body.giveBack
 		out.ready = func() bool { return u.br.Buffered() > 0 }
 		return out, nil
 	}
@@ -170,6 +172,10 @@ type upstreamBody struct {
 	read func() bool // whether the request's body was read whole
 	keep bool
 	eof  bool
+	over bool // the connection was given back
+	// reusable tells whether everything of this request was sent and everything
+	// of its response was read. It is asked when nothing more of either comes.
+	reusable func() bool
 }
 
 func (b *upstreamBody) Read(p []byte) (int, error) {
@@ -178,12 +184,30 @@ func (b *upstreamBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close decides about the connection: it is kept when everything of this
-// request was sent and everything of its response was read.
-func (b *upstreamBody) Close() error {
+// giveBack gives the connection back at once where it can carry a further
+// request. To close one takes a while, which whoever waits for the response need
+// not wait for: that is Close's.
+func (b *upstreamBody) giveBack() {
+	if b.over || b.u.lastRequest() || !b.reusable() {
+		return
+	}
+	b.over = true
+	b.u.done(b.stop())
+}
+
+func (b *upstreamBody) isReusable() bool {
 	b.eof = b.eof || b.ReadCloser == http.NoBody
-	keep := b.keep && b.eof && b.whole()
-	b.u.done(b.stop() && keep && b.u.br.Buffered() == 0)
+	return b.keep && b.eof && b.whole() && b.u.br.Buffered() == 0
+}
+
+// Close gives the connection back, or closes it.
+func (b *upstreamBody) Close() error {
+	if b.over {
+		return nil
+	}
+	b.over = true
+	reusable := b.reusable()
+	b.u.done(b.stop() && reusable)
 	return nil
 }
 

@@ -151,13 +151,21 @@ func (a *agent) do(ctx context.Context, e control.Event) error {
 		if cancel, ok := a.questions.Load(e.Cancel); ok {
 			cancel.(context.CancelFunc)()
 		}
-	case e.Question != nil:
+	case e.Use:
+		reply.Allocated = allocated()
+	case e.Collect:
+		err = a.ends.collect(ctx, a.client.Ends)
+	case e.Question != nil, e.Load != nil:
 		ctx, cancel := context.WithCancel(ctx)
 		a.questions.Store(e.ID, cancel)
 		go func() { // others go on
 			defer cancel()
 			defer a.questions.Delete(e.ID)
-			reply.Answer, err = a.site.ask(ctx, e.Question)
+			if e.Load != nil {
+				reply.Samples, err = a.site.load(ctx, e.Load)
+			} else {
+				reply.Answer, err = a.site.ask(ctx, e.Question)
+			}
 			a.reply(ctx, reply, err)
 		}()
 		return nil
@@ -187,6 +195,7 @@ func (a *agent) obey(ctx context.Context, o *control.Orders) error {
 		return fmt.Errorf("it is of kind %s and was started as %s", n.Kind, a.kind)
 	}
 	a.materials.Update(o.Materials)
+	a.ends.hold(o.Plan.Node(a.name).Recording == plan.RecordPhases)
 	err := a.site.apply(ctx, orders{
 		plan: o.Plan, keys: o.KeyAlgorithm, publish: o.Publish,
 		runs: func(n *plan.Node) bool { return n.Name == a.name },

@@ -267,9 +267,9 @@ func (f *fleet) Ends(node string, ends []control.End) error {
 			if e.Conn.Peer == foreign && e.Conn.Local != "" {
 				e.Conn.Peer, e.Conn.PeerKind = "", ""
 			}
-			f.recorder.Conn(*e.Conn)
+			f.sink.Conn(*e.Conn)
 		} else {
-			f.recorder.Request(*e.Request)
+			f.sink.Request(*e.Request)
 		}
 	}
 	return nil

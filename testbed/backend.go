@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"hoplab.dev/certs"
@@ -81,11 +82,23 @@ func listenersOf(n *plan.Node) []listenerOf {
 	return out
 }
 
+// collectTimeout is how long nodes may take to tell what they know.
+const collectTimeout = time.Second
+
+// collected has the recorder know what nodes know by now. Of one that does not
+// answer what it has told before counts.
+func (t *Testbed) collected() *passport.Recorder {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
+	_ = t.crew.collect(ctx)
+	return t.recorder
+}
+
 // LastPassports is control.Passports'.
-func (t *Testbed) LastPassports(n int) []passport.Passport { return t.recorder.Last(n) }
+func (t *Testbed) LastPassports(n int) []passport.Passport { return t.collected().Last(n) }
 
 // Passport is control.Passports'.
-func (t *Testbed) Passport(id string) (passport.Passport, bool) { return t.recorder.Get(id) }
+func (t *Testbed) Passport(id string) (passport.Passport, bool) { return t.collected().Get(id) }
 
 // FollowPassports is control.Passports'.
 func (t *Testbed) FollowPassports(ctx context.Context) <-chan passport.Passport {
@@ -98,7 +111,7 @@ func (t *Testbed) Log(ctx context.Context, name string, follow bool) (<-chan str
 		return nil, false
 	}
 	out := make(chan string)
-	lines := t.recorder.Logs(name)
+	lines := t.collected().Logs(name)
 	var later <-chan string
 	if follow { // the lines that are there too, and none twice
 		lines, later = nil, t.recorder.FollowLogs(ctx, name, true)
@@ -259,14 +272,7 @@ func (t *Testbed) presented() (by, to map[string][]string) {
 
 // Trace is control.Tracer's: a request of the client node's, and its passport.
 func (t *Testbed) Trace(ctx context.Context, r control.TraceRequest) (control.TraceResponse, error) {
-	if r.ClientCert != "" {
-		pem, err := t.CertPEM(ctx, r.ClientCert, true)
-		if err != nil {
-			return control.TraceResponse{}, fmt.Errorf("clientCert: %w", err)
-		}
-		r.CertPEM, r.KeyPEM = pem, pem // one file may hold both
-	}
-	q, err := t.question(r)
+	q, err := t.Question(ctx, r)
 	if err != nil {
 		return control.TraceResponse{}, err
 	}
@@ -278,11 +284,35 @@ func (t *Testbed) Trace(ctx context.Context, r control.TraceRequest) (control.Tr
 		return control.TraceResponse{}, err
 	}
 	out := control.TraceResponse{Status: answer.Status, Headers: answer.Headers, Body: answer.Body}
-	out.Passport, err = t.recorder.Wait(context.WithoutCancel(ctx), answer.Root)
+	out.Passport, err = t.await(context.WithoutCancel(ctx), answer.Root)
 	if err == nil && !out.Passport.Complete() {
 		err = fmt.Errorf("the passport is not complete: %s", strings.Join(out.Passport.Missing(), "; "))
 	}
 	return out, err
+}
+
+// askAgain is from one time that nodes are asked what they know to the next, where
+// a passport is not complete: its last ends come after the answer.
+const askAgain = 5 * time.Millisecond
+
+// await gives a passport as soon as nodes have told of all that belongs to it.
+func (t *Testbed) await(ctx context.Context, root string) (passport.Passport, error) {
+	there := make(chan struct{})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for pause := askAgain; ; pause *= 2 {
+			t.collected()
+			select {
+			case <-there:
+				return
+			case <-time.After(pause):
+			}
+		}
+	})
+	p, err := t.recorder.Wait(ctx, root)
+	close(there)
+	asking.Wait()
+	return p, err
 }
 
 // Client asks the control API of this testbed, within the process.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"hoplab.dev/bench/load"
 	"hoplab.dev/certs"
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
@@ -31,7 +32,7 @@ const (
 // called control and is told what to do.
 type fleet struct {
 	vault     *certs.Vault
-	recorder  *passport.Recorder
+	sink      passport.Sink
 	addresses *addresses
 	options   *Fleet
 	stopped   context.Context
@@ -58,9 +59,9 @@ type member struct {
 	failed  error
 }
 
-func newFleet(o *Fleet, a *addresses, v *certs.Vault, r *passport.Recorder) *fleet {
+func newFleet(o *Fleet, a *addresses, v *certs.Vault, sink passport.Sink) *fleet {
 	f := &fleet{
-		vault: v, recorder: r, addresses: a, options: o, changed: make(chan struct{}),
+		vault: v, sink: sink, addresses: a, options: o, changed: make(chan struct{}),
 		orders: orders{plan: &plan.Plan{}}, members: map[string]*member{},
 	}
 	f.net = newNetwork(a, f.orders.plan)
@@ -195,6 +196,18 @@ func (f *fleet) hold() (release func()) {
 
 // ask is crew's.
 func (f *fleet) ask(ctx context.Context, q *control.Question) (control.Answer, error) {
+	r, err := f.told(ctx, q, control.Event{Question: q})
+	return r.Answer, err
+}
+
+// load is crew's.
+func (f *fleet) load(ctx context.Context, l *control.Load) ([]load.Sample, error) {
+	r, err := f.told(ctx, &l.Question, control.Event{Load: l})
+	return r.Samples, err
+}
+
+// told tells the node that a question is from something, and gives its reply.
+func (f *fleet) told(ctx context.Context, q *control.Question, e control.Event) (control.Reply, error) {
 	f.mu.Lock()
 	var asker *member
 	for _, m := range f.members {
@@ -208,16 +221,64 @@ func (f *fleet) ask(ctx context.Context, q *control.Question) (control.Answer, e
 	}
 	f.mu.Unlock()
 	if l == nil {
-		return control.Answer{}, &control.Error{
+		return control.Reply{}, &control.Error{
 			Status: http.StatusServiceUnavailable, Message: q.From + " is not there to ask",
 			Hint: "another program in its place is asked itself: docker compose exec, kubectl exec",
 		}
 	}
-	r, err := l.call(ctx, control.Event{Question: q})
+	r, err := l.call(ctx, e)
 	if err == nil && r.Error != "" {
 		err = errors.New(r.Error)
 	}
-	return r.Answer, err
+	return r, err
+}
+
+// collect is crew's.
+func (f *fleet) collect(ctx context.Context) error {
+	_, err := f.everybody(ctx, control.Event{Collect: true})
+	return err
+}
+
+// allocated is crew's.
+func (f *fleet) allocated(ctx context.Context) (map[string]uint64, error) {
+	replies, err := f.everybody(ctx, control.Event{Use: true})
+	out := map[string]uint64{}
+	for node, r := range replies {
+		out[node] = r.Allocated
+	}
+	return out, err
+}
+
+// everybody tells all nodes that are there something, and gives their replies.
+func (f *fleet) everybody(ctx context.Context, e control.Event) (map[string]control.Reply, error) {
+	f.mu.Lock()
+	links := map[string]*link{}
+	for name, m := range f.members {
+		if m.link != nil {
+			links[name] = m.link
+		}
+	}
+	f.mu.Unlock()
+	var mu sync.Mutex
+	var failures []error
+	replies := map[string]control.Reply{}
+	var all sync.WaitGroup
+	for name, l := range links {
+		all.Go(func() {
+			r, err := l.call(ctx, e)
+			if err == nil && r.Error != "" {
+				err = errors.New(r.Error)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failures = append(failures, fmt.Errorf("%s: %w", name, err))
+			}
+			replies[name] = r
+		})
+	}
+	all.Wait()
+	return replies, errors.Join(failures...)
 }
 
 // warm is crew's.

@@ -47,7 +47,7 @@ func (l *link) call(ctx context.Context, e control.Event) (control.Reply, error)
 		return control.Reply{}, errLinkCut
 	case <-ctx.Done():
 	}
-	if e.Question == nil || l.tell(control.Event{Cancel: e.ID}) != nil {
+	if e.Question == nil && e.Load == nil || l.tell(control.Event{Cancel: e.ID}) != nil {
 		return control.Reply{}, ctx.Err()
 	}
 	select {

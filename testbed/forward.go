@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -14,31 +15,52 @@ import (
 // What a forwarder keeps and sends at a time, in ends.
 const (
 	forwardKept  = 1 << 14 // while control is away; then the oldest are lost. A recorder keeps no more
-	forwardBatch = 100     // so that the newest need not wait long behind others
+	forwardBatch = 200     // so that the newest need not wait long behind others
+	collectKept  = 1 << 18 // until they are collected
+	collectBatch = 1000
 )
+
+// forwardPause is from one sending to the next, so that many ends go at a time: a
+// message costs what twenty ends do. Who wants to know at once has them collected.
+const forwardPause = 250 * time.Millisecond
 
 // forwarder is the passport.Sink of a node whose recorder is in another process.
 type forwarder struct {
 	mu    sync.Mutex
 	queue []control.End
 	open  map[string]*passport.ConnEnd // connections that are, by ID
+	fresh map[string]*passport.ConnEnd // those in the queue that were open when they came, by ID
 	wake  chan struct{}
+	holds bool // ends wait until they are collected
+	lost  int  // of them, as there were too many
+
+	sending sync.Mutex // one batch at a time
 }
 
 func newForwarder() *forwarder {
-	return &forwarder{open: map[string]*passport.ConnEnd{}, wake: make(chan struct{}, 1)}
+	return &forwarder{open: map[string]*passport.ConnEnd{}, fresh: map[string]*passport.ConnEnd{}, wake: make(chan struct{}, 1)}
 }
 
 // Conn is passport.Sink's.
 func (f *forwarder) Conn(e passport.ConnEnd) {
 	f.mu.Lock()
+	queued := f.fresh[e.ID]
+	told := queued
+	if queued != nil {
+		*queued = e // what is told later of a connection holds all that was told before
+	} else {
+		told = &e
+	}
 	if e.Closed.IsZero() {
-		f.open[e.ID] = &e
+		f.open[e.ID], f.fresh[e.ID] = told, told
 	} else {
 		delete(f.open, e.ID)
+		delete(f.fresh, e.ID)
 	}
 	f.mu.Unlock()
-	f.add(control.End{Conn: &e})
+	if queued == nil {
+		f.add(control.End{Conn: told})
+	}
 }
 
 // repeat tells again of the connections that are open: a recorder that was
@@ -57,15 +79,61 @@ func (f *forwarder) Request(e passport.RequestEnd) { f.add(control.End{Request: 
 
 func (f *forwarder) add(e control.End) {
 	f.mu.Lock()
-	if len(f.queue) >= forwardKept {
+	kept := forwardKept
+	if f.holds {
+		kept = collectKept
+	}
+	if len(f.queue) >= kept {
+		f.stale(f.queue[:1])
 		f.queue = f.queue[1:]
+		if f.holds {
+			f.lost++
+		}
 	}
 	f.queue = append(f.queue, e)
+	holds := f.holds
 	f.mu.Unlock()
+	if holds {
+		return
+	}
+	f.rouse()
+}
+
+func (f *forwarder) rouse() {
 	select {
 	case f.wake <- struct{}{}:
 	default: // it is awake already
 	}
+}
+
+// hold has ends wait until they are collected, or wait no more.
+func (f *forwarder) hold(holds bool) {
+	f.mu.Lock()
+	f.holds = holds
+	f.mu.Unlock()
+	if !holds {
+		f.rouse()
+	}
+}
+
+// collect sends what waits. It is an error that something is missing.
+func (f *forwarder) collect(ctx context.Context, send func(context.Context, []control.End) error) error {
+	f.sending.Lock() // what run has taken is there before this returns
+	defer f.sending.Unlock()
+	f.mu.Lock()
+	ends, lost := f.queue, f.lost
+	f.queue, f.lost = nil, 0
+	f.stale(ends)
+	f.mu.Unlock()
+	for batch := range slices.Chunk(ends, collectBatch) {
+		if err := send(ctx, batch); err != nil {
+			return err
+		}
+	}
+	if lost > 0 {
+		return fmt.Errorf("%d ends of connections and requests were lost, as more than %d came", lost, collectKept)
+	}
+	return nil
 }
 
 // take removes what is to be sent next: the newest, so that who asks now need
@@ -74,12 +142,25 @@ func (f *forwarder) add(e control.End) {
 func (f *forwarder) take() []control.End {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.holds {
+		return nil
+	}
 	n := max(0, len(f.queue)-forwardBatch)
 	out := f.queue[n:]
+	f.stale(out)
 	if f.queue = f.queue[:n:n]; n == 0 {
 		f.queue = nil
 	}
 	return out
+}
+
+// stale is told of ends that are in the queue no more. The lock is held.
+func (f *forwarder) stale(ends []control.End) {
+	for _, e := range ends {
+		if e.Conn != nil {
+			delete(f.fresh, e.Conn.ID)
+		}
+	}
 }
 
 // putBack returns what could not be sent, for the next time.
@@ -90,6 +171,22 @@ func (f *forwarder) putBack(ends []control.End) {
 	f.queue = f.queue[max(0, len(f.queue)-forwardKept):]
 }
 
+// next sends a batch, and tells whether there was one. What cannot be sent is
+// kept, and what control does not want is not sent again.
+func (f *forwarder) next(ctx context.Context, send func(context.Context, []control.End) error) (more bool, err error) {
+	f.sending.Lock()
+	defer f.sending.Unlock()
+	ends := f.take()
+	if len(ends) == 0 {
+		return false, nil
+	}
+	if err = send(ctx, ends); err == nil || control.Refused(err) {
+		return true, nil
+	}
+	f.putBack(ends)
+	return true, err
+}
+
 // run sends what is there, and tries again for as long as it takes. When ctx
 // ends it sends what is left once.
 func (f *forwarder) run(ctx context.Context, send func(context.Context, []control.End) error) {
@@ -98,17 +195,18 @@ func (f *forwarder) run(ctx context.Context, send func(context.Context, []contro
 		case <-f.wake:
 		case <-ctx.Done():
 		}
-		for ends := f.take(); len(ends) > 0; ends = f.take() {
-			err := send(context.WithoutCancel(ctx), ends)
+		for more := true; more; {
+			var err error
+			more, err = f.next(context.WithoutCancel(ctx), send)
 			switch {
-			case err == nil, control.Refused(err): // what control does not want is not sent again
+			case err == nil:
 			case ctx.Err() != nil:
 				return
 			default:
-				f.putBack(ends)
 				_ = sleep(ctx, retryMost)
 			}
 		}
+		_ = sleep(ctx, forwardPause)
 	}
 }
 

@@ -30,6 +30,7 @@ type node struct {
 	workload *certs.Workload
 	keys     string // algorithm of the workload's key
 	seats    map[socketKey]*seat
+	told     *gate          // before all that is told
 	meter    *metrics.Meter // of a proxy
 	metrics  *http.Server   // tells what the meter has
 }
@@ -101,6 +102,7 @@ func (s *site) applyNode(ctx context.Context, p plan.Node) (replaced *node, err 
 			return nil, err
 		}
 	}
+	n.told.shut.Store(p.Recording == plan.RecordNothing)
 	if replaced != nil {
 		replaced.leave()
 	}
@@ -153,7 +155,7 @@ func (n *node) leave() {
 
 // startNode makes a node. An app serves at once, a proxy when it is given seats.
 func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
-	n := &node{name: p.Name, kind: p.Kind, plan: p, seats: map[socketKey]*seat{}}
+	n := &node{name: p.Name, kind: p.Kind, plan: p, seats: map[socketKey]*seat{}, told: &gate{sink: s.sink}}
 	var err error
 	if p.App != nil {
 		var listeners []apps.Listener
@@ -164,7 +166,7 @@ func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
 			listeners = append(listeners, apps.Listener{Listener: s.linked(p.Name, n.seats[key], s.addresses.stranger), Port: key.port})
 		}
 		n.app, err = apps.Serve(context.WithoutCancel(ctx), p, listeners, apps.Env{
-			Sink:        s.sink,
+			Sink:        n.told,
 			KeyLog:      s.keyLog.of(p.Name),
 			Certificate: (&nodeCertificates{shared: s.certificates}).Certificate,
 			Dial: func(ctx context.Context, host string, port int) (apps.Upstream, error) {
@@ -182,7 +184,8 @@ func (s *site) startNode(ctx context.Context, p plan.Node) (*node, error) {
 	}
 	s.newMeter(n)
 	env := s.env(p.Name, p.Pod, &nodeCertificates{shared: s.certificates, workload: n.workload})
-	env.Sink = n.meter
+	n.told.sink = n.meter
+	env.Sink = n.told
 	n.proxy, err = proxy.NewNode(p, env)
 	return n, err
 }

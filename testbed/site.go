@@ -36,6 +36,9 @@ type site struct {
 	nodes     map[string]*node
 	published []*published
 	serving   sync.WaitGroup
+
+	loading sync.Mutex // one load at a time
+	loader  *loader    // of the last load; nil: there was none
 }
 
 // certificates are those that plans name: a Vault's, or a copy of some.
@@ -315,6 +318,7 @@ func (s *site) drain(ctx context.Context) {
 // close ends everything: no goroutine and no socket of the site is left.
 func (s *site) close(ctx context.Context) {
 	s.unpublish()
+	s.endLoad(ctx)
 	s.mu.Lock()
 	nodes := slices.Collect(maps.Values(s.nodes))
 	s.nodes = map[string]*node{}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 
+	"hoplab.dev/bench/load"
 	"hoplab.dev/certs"
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
@@ -31,6 +32,8 @@ type Options struct {
 	// KeyLog gets the secrets of TLS sessions; nil: nobody does. Of nodes in
 	// processes of their own it is theirs to write.
 	KeyLog *KeyLog
+	// Tap gets all ends too; nil: nobody does.
+	Tap passport.Sink
 	// Fleet has each node be a process of its own; nil: all are in this one.
 	Fleet *Fleet
 }
@@ -83,6 +86,12 @@ type crew interface {
 	// ask sends a request. Without an Answer.Root nothing was sent, because of
 	// the error.
 	ask(ctx context.Context, q *control.Question) (control.Answer, error)
+	// load has a client ask again and again, and gives what became of it.
+	load(ctx context.Context, l *control.Load) ([]load.Sample, error)
+	// collect has all nodes tell what they have kept.
+	collect(ctx context.Context) error
+	// allocated are the bytes of heap that nodes' processes have allocated.
+	allocated(ctx context.Context) (map[string]uint64, error)
 	// warm waits until every workload has its key and certificate, or ctx ends.
 	warm(ctx context.Context)
 
@@ -110,14 +119,18 @@ func Start(ctx context.Context, p *plan.Plan, m *plan.Materials, o Options) (*Te
 	t.tokens = control.NewTokens(nil)
 	t.memory = control.NewMemory()
 	t.client = control.NewClient(t.memory.Dial)
+	var sink passport.Sink = t.recorder
+	if o.Tap != nil {
+		sink = tee{t.recorder, o.Tap}
+	}
 	var nodes control.Nodes
 	var outside net.Listener
 	if o.Fleet == nil {
-		s := newSite(a, t.vault, t.recorder, t.sign)
+		s := newSite(a, t.vault, sink, t.sign)
 		s.keyLog = o.KeyLog
 		t.crew = s
 	} else {
-		f := newFleet(o.Fleet, a, t.vault, t.recorder)
+		f := newFleet(o.Fleet, a, t.vault, sink)
 		t.crew, nodes = f, f
 		t.tokens = control.OpenTokens(control.CredentialsFolder{
 			Path: o.Fleet.Credentials, CA: t.vault.MeshCA().RootPEM(), Everybody: o.Fleet.Everybody,

@@ -76,15 +76,16 @@ func (c *cli) state() (*certs.State, *runs.Dir, error) {
 
 // start brings a lab to life in this process, without publishing its ports.
 func (c *cli) start(ctx context.Context, l *lab) (*testbed.Testbed, func(), error) {
-	return c.startWith(ctx, l, nil)
+	return c.startWith(ctx, l, testbed.Options{})
 }
 
-func (c *cli) startWith(ctx context.Context, l *lab, fleet *testbed.Fleet) (*testbed.Testbed, func(), error) {
+func (c *cli) startWith(ctx context.Context, l *lab, o testbed.Options) (*testbed.Testbed, func(), error) {
 	state, _, err := c.state()
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := c.bringUp(ctx, l, testbed.Options{State: state, Fleet: fleet})
+	o.State = state
+	t, err := c.bringUp(ctx, l, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,18 +99,18 @@ func (c *cli) startProcesses(ctx context.Context, l *lab) (*testbed.Testbed, fun
 		return nil, nil, err
 	}
 	remove := func() { _ = os.RemoveAll(credentials) }
-	fleet, end, err := c.processes(credentials)
+	fleet, supervisor, err := c.processes(credentials)
 	if err != nil {
 		remove()
 		return nil, nil, err
 	}
-	t, stop, err := c.startWith(ctx, l, fleet)
+	t, stop, err := c.startWith(ctx, l, testbed.Options{Fleet: fleet})
 	if err != nil {
-		end()
+		supervisor.Stop()
 		remove()
 		return nil, nil, err
 	}
-	return t, func() { end(); stop(); remove() }, nil
+	return t, func() { supervisor.Stop(); stop(); remove() }, nil
 }
 
 // bringUp is testbed.Start, with a word where it lasts.

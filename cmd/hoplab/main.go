@@ -11,7 +11,7 @@ import (
 // commands are in the order in which a newcomer meets them.
 var commands = []func() *command{
 	demoCommand, upCommand, envCommand, traceCommand, statusCommand, logCommand, downCommand,
-	checkCommand, planCommand, testCommand, certsCommand, scenariosCommand, exportCommand, nodeCommand, versionCommand,
+	checkCommand, planCommand, testCommand, benchCommand, certsCommand, scenariosCommand, exportCommand, nodeCommand, versionCommand,
 }
 
 func main() {

@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -187,6 +190,11 @@ func (o *nodeOptions) run(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	profiled, err := o.profile(c)
+	if err != nil {
+		return err
+	}
+	defer profiled()
 	drain := testbed.DrainTimeout
 	if o.endWithStdin {
 		drain = closeTimeout // as in one process: all is over within a second of a Ctrl-C
@@ -196,6 +204,27 @@ func (o *nodeOptions) run(ctx context.Context, c *cli, args []string) error {
 		Pod: o.podNetwork, Admin: o.admin, KeyLog: keyLog, Drain: drain,
 		Say: func(format string, args ...any) { c.say(o.name+": "+format, args...) },
 	})
+}
+
+// envProfiles is a folder in which each node writes a CPU profile of its whole
+// life, for go tool pprof.
+const envProfiles = "HOPLAB_CPU_PROFILES"
+
+// profile begins the node's profile, where one is asked for. The function that
+// it returns ends it.
+func (o *nodeOptions) profile(c *cli) (end func(), err error) {
+	dir := c.getenv(envProfiles)
+	if dir == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(filepath.Join(dir, strings.ReplaceAll(o.name, "/", "-")+".pprof"))
+	if err != nil {
+		return nil, usage(envProfiles+": a folder", "%v", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
 // wait reads the node's credentials, which control may not have written yet.

@@ -12,9 +12,9 @@ import (
 )
 
 // processes prepares a testbed whose nodes are children of this process. Their
-// credentials are in a folder that is this user's own. The function that it
-// returns ends them.
-func (c *cli) processes(credentials string) (*testbed.Fleet, func(), error) {
+// credentials are in a folder that is this user's own. Stop of the Supervisor
+// ends them. Env is added to their environment.
+func (c *cli) processes(credentials string, env ...string) (*testbed.Fleet, *processes.Supervisor, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
@@ -28,8 +28,9 @@ func (c *cli) processes(credentials string) (*testbed.Fleet, func(), error) {
 		child := exec.Command(self, "node", string(n.Kind), "--end-with-stdin",
 			"--name", n.Name, "--control", l.Addr().String(), "--credentials", folder.Of(n.Name))
 		child.Stderr = os.Stderr
+		child.Env = append(os.Environ(), env...)
 		detach(child) // a Ctrl-C is the parent's: it ends them in order
 		return child
 	}, c.say)
-	return &testbed.Fleet{Listener: l, Credentials: credentials, Update: s.Update}, s.Stop, nil
+	return &testbed.Fleet{Listener: l, Credentials: credentials, Update: s.Update}, s, nil
 }

@@ -95,7 +95,13 @@ func (o *upOptions) run(ctx context.Context, c *cli, args []string) error {
 		return o.runDetached(ctx, c, ref)
 	}
 	if o.processes {
-		o.fleet = func(run *runs.Run) (*testbed.Fleet, func(), error) { return c.processes(run.File("nodes")) }
+		o.fleet = func(run *runs.Run) (*testbed.Fleet, func(), error) {
+			fleet, s, err := c.processes(run.File("nodes"))
+			if err != nil {
+				return nil, nil, err
+			}
+			return fleet, s.Stop, nil
+		}
 	}
 	return o.claim(ctx, c, ref, publish)
 }

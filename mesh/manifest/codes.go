@@ -27,7 +27,6 @@ const (
 	CodeInvalid          = "HOP1022" // the API server's validation refuses it
 	CodeExclusive        = "HOP1023" // two fields of which only one may be set
 	CodeOperatorIgnored  = "HOP1024" // an IstioOperator field without effect
-	CodeNotYet           = "HOP1025" // a reserved word of the Scenario
 	CodeScenarios        = "HOP1026" // more than one Scenario document
 	CodeDuplicateEntry   = "HOP1027" // a Scenario names one thing twice
 	CodeUnknownReference = "HOP1028" // a Scenario names what it does not define
@@ -63,7 +62,6 @@ var Codes = map[string]Code{
 	CodeInvalid:          {"The API server refuses the object", "The API server's own validation of the kind does not let it pass."},
 	CodeExclusive:        {"Only one of these fields may be set", "The fields are alternatives. Keep one."},
 	CodeOperatorIgnored:  {"An IstioOperator setting without effect", "Either IstioOperator has no such field at that place (istioctl and the operator ignore it), or it has and hoplab does not act on it yet. Article configurations often nest `gateways` under `meshConfig`; it belongs under `values`."},
-	CodeNotYet:           {"A reserved word", "The Scenario schema keeps this word for something that does not work yet."},
 	CodeScenarios:        {"More than one Scenario", "The documents of one scenario hold at most one `kind: Scenario`."},
 	CodeDuplicateEntry:   {"The Scenario names one thing twice", "Names (of certificates: ARNs) must be unique in their list."},
 	CodeUnknownReference: {"The Scenario names what it does not define", "For instance an authority that `authorities` does not list."},

@@ -47,11 +47,55 @@ type ScenarioSpec struct {
 	// Links are the distances between nodes, which requests then take longer
 	// for. Of a connection the first that fits counts.
 	Links []ScenarioLink `json:"links"`
-	// Bench is reserved for benchmarks and refused.
-	Bench any `json:"bench"`
+	// Bench is what `hoplab bench` varies, where its flags say nothing.
+	Bench ScenarioBench `json:"bench"`
 	// Checks are what must be true; `hoplab test` runs them.
 	Checks []ScenarioCheck `json:"checks"`
 }
+
+// ScenarioBench is what a benchmark varies: it measures all combinations. Of what
+// is left out the flags' defaults count.
+type ScenarioBench struct {
+	// URL is what the client asks for. Default: what the first check asks.
+	URL string `json:"url"`
+	// Handshake is a list of full and resumed.
+	Handshake []string `json:"handshake"`
+	// Connections is a list of new, new-at-client and reuse: who opens a
+	// connection for every request. new: everybody; reuse: nobody.
+	Connections []string `json:"connections"`
+	// TLS is a list of "1.2" and "1.3".
+	TLS []string `json:"tls"`
+	// Key is a list of RSA-2048, RSA-4096, P-256, P-384 and Ed25519: the keys of
+	// all certificates on the way.
+	Key []string `json:"key"`
+	// Group is a list of X25519, P-256 and X25519MLKEM768.
+	Group []string `json:"group"`
+	// Auth is a list of server and mutual.
+	Auth []string `json:"auth"`
+	// Size is a list of bytes of the response's body, of an app that is echo.
+	Size []int `json:"size"`
+	// Concurrency is a list: how many requests wait for their answers at a time.
+	Concurrency []int `json:"concurrency"`
+	// Rate is a list of requests per second, sent whether or not answers come.
+	Rate []float64 `json:"rate"`
+}
+
+// BenchWords are what the lists of ScenarioBench are made of, by their fields.
+var BenchWords = map[string][]string{
+	"handshake":   {"full", "resumed"},
+	"connections": {"new", "new-at-client", "reuse"},
+	"tls":         {"1.2", "1.3"},
+	"key":         {"RSA-2048", "RSA-4096", "P-256", "P-384", "Ed25519"},
+	"group":       {"X25519", "P-256", "X25519MLKEM768"},
+	"auth":        {"server", "mutual"},
+}
+
+// What the numbers of ScenarioBench may be at most.
+const (
+	MostBenchSize        = 1 << 30 // bytes
+	MostBenchConcurrency = 10_000
+	MostBenchRate        = 1_000_000
+)
 
 // ScenarioLink is what lies between two nodes, where one of them dials the other.
 // Before a client that is none of ours, such as curl, it is the node that accepts

@@ -49,9 +49,7 @@ type scenarioCheck struct {
 
 func finishScenario(o *Object, r *reporter) {
 	c := scenarioCheck{validator: validator{o, r}, spec: &o.Value.(*Scenario).Spec, names: map[string]map[string]string{}}
-	if path := "spec.bench"; o.Has(path) {
-		r.fault(CodeNotYet, o.KeyAt(path), path, path+": not yet: the word is reserved", "leave it away")
-	}
+	c.bench(&c.spec.Bench)
 	for i, l := range c.spec.Links {
 		c.link(fmt.Sprintf("spec.links[%d]", i), l)
 	}
@@ -133,6 +131,39 @@ func (c *scenarioCheck) link(path string, l ScenarioLink) {
 	}
 	if l.RTT == 0 && l.Bandwidth == 0 {
 		c.r.fault(CodeImpossibleValue, c.o.At(path), path, path+": it changes nothing", "give it rtt: 40ms or bandwidth: 10M")
+	}
+}
+
+func (c *scenarioCheck) bench(b *ScenarioBench) {
+	words := func(field string, given []string) {
+		for i, word := range given {
+			if !slices.Contains(BenchWords[field], word) {
+				c.impossible(fmt.Sprintf("spec.bench.%s[%d]", field, i), word, "expected one of: "+strings.Join(BenchWords[field], ", "))
+			}
+		}
+	}
+	words("handshake", b.Handshake)
+	words("connections", b.Connections)
+	words("tls", b.TLS)
+	words("key", b.Key)
+	words("group", b.Group)
+	words("auth", b.Auth)
+	numbers := func(field string, given []int, most int) {
+		for i, n := range given {
+			if n < 1 || n > most {
+				c.impossible(fmt.Sprintf("spec.bench.%s[%d]", field, i), strconv.Itoa(n), fmt.Sprintf("expected 1 to %d", most))
+			}
+		}
+	}
+	numbers("size", b.Size, MostBenchSize)
+	numbers("concurrency", b.Concurrency, MostBenchConcurrency)
+	for i, rate := range b.Rate {
+		if rate <= 0 || rate > MostBenchRate {
+			c.impossible(fmt.Sprintf("spec.bench.rate[%d]", i), fmt.Sprint(rate), fmt.Sprintf("expected more than 0, at most %d", MostBenchRate))
+		}
+	}
+	if u, err := url.Parse(b.URL); b.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		c.impossible("spec.bench.url", b.URL, "expected an absolute URL, such as https://shop.example.com/")
 	}
 }
 

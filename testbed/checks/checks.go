@@ -59,7 +59,7 @@ func Run(ctx context.Context, scenario string, checks []manifest.ScenarioCheck, 
 
 func run(ctx context.Context, c manifest.ScenarioCheck, ask Asker) Result {
 	out := Result{Name: c.Name, Differences: []Difference{}}
-	request, err := requestOf(ctx, c.Request, ask)
+	request, err := Request(ctx, c.Request, ask)
 	var res control.TraceResponse
 	if err == nil {
 		res, err = ask.Trace(ctx, request)
@@ -74,7 +74,8 @@ func run(ctx context.Context, c manifest.ScenarioCheck, ask Asker) Result {
 	return out
 }
 
-func requestOf(ctx context.Context, q manifest.ScenarioRequest, ask Asker) (control.TraceRequest, error) {
+// Request is what a check asks, made ready: what it names is looked up.
+func Request(ctx context.Context, q manifest.ScenarioRequest, ask Asker) (control.TraceRequest, error) {
 	r := control.TraceRequest{URL: q.URL, Method: q.Method, From: q.From, Via: q.Via, TLSMax: q.TLSMax, Fresh: true, SNI: q.SNI, ALPN: q.ALPN, Insecure: q.Insecure}
 	names := make([]string, 0, len(q.Headers))
 	for name := range q.Headers {

@@ -13,6 +13,7 @@ import (
 // What a node may send.
 const (
 	maxReport = 4 << 20  // bytes
+	maxReply  = 64 << 20 // bytes; a load may have had a million requests
 	maxEnds   = 32 << 20 // bytes
 )
 
@@ -107,7 +108,7 @@ func (s *Server) attend(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) reply(w http.ResponseWriter, r *http.Request) error {
 	var sent Reply
-	node, err := s.sentBy(w, r, maxReport, &sent)
+	node, err := s.sentBy(w, r, maxReply, &sent)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"hoplab.dev/bench/load"
 	"hoplab.dev/certs"
 	"hoplab.dev/passport"
 	"hoplab.dev/plan"
@@ -22,7 +23,10 @@ type Event struct {
 	Network  *Network  `json:"network,omitempty"`
 	Orders   *Orders   `json:"orders,omitempty"`
 	Question *Question `json:"question,omitempty"`
-	Cancel   uint64    `json:"cancel,omitempty"` // the Question that nobody waits for any more
+	Load     *Load     `json:"load,omitempty"`
+	Cancel   uint64    `json:"cancel,omitempty"`  // the Question or Load that nobody waits for any more
+	Collect  bool      `json:"collect,omitempty"` // the node is to tell the ends that it has not told yet
+	Use      bool      `json:"use,omitempty"`     // the node is to tell what it has used
 	// Hold has the node let go of its idle upstream connections, and keep none
 	// until it is told to Release the same number, or loses control.
 	Hold    uint64 `json:"hold,omitempty"`
@@ -71,7 +75,12 @@ type Report struct {
 type Reply struct {
 	ID     uint64 `json:"id"`
 	Answer Answer `json:"answer,omitzero"` // to a Question
-	Error  string `json:"error,omitempty"`
+	// Samples are a Load's.
+	Samples []load.Sample `json:"samples,omitempty"`
+	// Allocated are the bytes of heap that the process has allocated in its life,
+	// where it was asked what it has used.
+	Allocated uint64 `json:"allocated,omitempty"`
+	Error     string `json:"error,omitempty"`
 	// Publish: the error is that a port cannot be bound outside the cluster.
 	Publish bool   `json:"publish,omitempty"`
 	Report  Report `json:"report"`
@@ -93,6 +102,16 @@ type Question struct {
 	CertPEM []byte `json:"certPEM,omitempty"` // a client certificate
 	KeyPEM  []byte `json:"keyPEM,omitempty"`  // and its key
 	CAPEM   []byte `json:"caPEM,omitempty"`   // authorities that the client was told to trust
+}
+
+// Load is a Question that is asked again and again, by one client that keeps its
+// connections and sessions. A Load that differs from the one before in its
+// Spec alone has the same client.
+type Load struct {
+	Question  Question           `json:"question"`
+	Limits    plan.ClusterLimits `json:"limits,omitzero"` // of the client's pool
+	Recording plan.Recording     `json:"recording,omitempty"`
+	Spec      load.Spec          `json:"spec"`
 }
 
 // Answer is what came back to who asked a Question.

@@ -28,6 +28,8 @@ type Supervisor struct {
 	mu      sync.Mutex
 	stopped bool
 	running map[string]*process
+	cpus    []int // where processes run, one each in turn; none: anywhere
+	given   int   // of them
 	all     sync.WaitGroup
 }
 
@@ -35,6 +37,7 @@ type Supervisor struct {
 type process struct {
 	ctx context.Context
 	end context.CancelFunc
+	pid int // 0: none, just now
 }
 
 // New makes a Supervisor that runs nothing. Command gives the command of a
@@ -61,7 +64,12 @@ func (s *Supervisor) Update(nodes []plan.Node) {
 		p := &process{}
 		p.ctx, p.end = context.WithCancel(context.Background())
 		s.running[n.Name] = p
-		s.all.Go(func() { s.keep(p.ctx, n) })
+		var cpus []int
+		if len(s.cpus) > 0 {
+			cpus = s.cpus[s.given%len(s.cpus):][:1]
+			s.given++
+		}
+		s.all.Go(func() { s.keep(p, n, cpus) })
 	}
 	for name, p := range s.running {
 		if !wanted[name] {
@@ -80,11 +88,33 @@ func (s *Supervisor) Stop() {
 	s.all.Wait()
 }
 
-// keep runs the process of a node until ctx ends.
-func (s *Supervisor) keep(ctx context.Context, n plan.Node) {
+// Spread has each process that starts from now on run on one of the CPUs, in
+// turn. It does nothing where the system cannot.
+func (s *Supervisor) Spread(cpus []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cpus = cpus
+}
+
+// PIDs are the processes that run now, by node.
+func (s *Supervisor) PIDs() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]int{}
+	for name, p := range s.running {
+		if p.pid != 0 {
+			out[name] = p.pid
+		}
+	}
+	return out
+}
+
+// keep runs the process of a node until it is to end.
+func (s *Supervisor) keep(p *process, n plan.Node, cpus []int) {
+	ctx := p.ctx
 	for pause := pauseFirst; ; pause = min(2*pause, pauseMost) {
 		began := time.Now()
-		err := s.run(ctx, n)
+		err := s.run(p, n, cpus)
 		if ctx.Err() != nil {
 			return
 		}
@@ -103,16 +133,18 @@ func (s *Supervisor) keep(ctx context.Context, n plan.Node) {
 // endTimeout is how long a process may take to end; it drains.
 const endTimeout = 7 * time.Second
 
-// run is one life of a process. When ctx ends its standard input is closed.
-func (s *Supervisor) run(ctx context.Context, n plan.Node) error {
+// run is one life of a process. When it is to end its standard input is closed.
+func (s *Supervisor) run(p *process, n plan.Node, cpus []int) error {
 	cmd := s.command(n)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := startOn(cpus, cmd.Start); err != nil {
 		return err
 	}
+	s.is(p, cmd.Process.Pid)
+	defer s.is(p, 0)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	select {
@@ -121,7 +153,7 @@ func (s *Supervisor) run(ctx context.Context, n plan.Node) error {
 			err = io.EOF // it is not asked to
 		}
 		return err
-	case <-ctx.Done():
+	case <-p.ctx.Done():
 	}
 	_ = stdin.Close()
 	select {
@@ -131,4 +163,10 @@ func (s *Supervisor) run(ctx context.Context, n plan.Node) error {
 		_ = cmd.Process.Kill()
 		return <-ended
 	}
+}
+
+func (s *Supervisor) is(p *process, pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.pid = pid
 }

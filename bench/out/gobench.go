@@ -1,0 +1,32 @@
+package out
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"hoplab.dev/bench"
+)
+
+// Go is the form of `go test -bench`, which benchstat reads: a line for each
+// repetition of each cell.
+// go.dev/design/14313-benchmark-format
+func Go(w io.Writer, r *bench.Report) error {
+	m := r.Machine
+	_, err := fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: hoplab.dev/bench/%s\ncpu: %s\n", m.OS, m.Arch, r.Scenario, m.CPU)
+	for _, c := range r.Cells {
+		for _, rep := range c.Repetitions() {
+			if rep.Requests == 0 {
+				continue
+			}
+			_, err = fmt.Fprintf(w, "BenchmarkHops/%s %d %.0f ns/op %.0f p99-ns %.0f cpu-ns/op\n",
+				benchmarkName(c.Name), rep.Requests, rep.Median*1e3, rep.P99*1e3, rep.CPU*1e3)
+		}
+	}
+	return err
+}
+
+// benchmarkName is a cell's name as one word.
+func benchmarkName(name string) string {
+	return strings.NewReplacer(", ", "/", " ", "_").Replace(name)
+}
