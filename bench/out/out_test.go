@@ -27,7 +27,9 @@ func about(v float64) stats.Estimate { return stats.Estimate{Value: v, Low: 0.9 
 
 // sample is a report with something of everything.
 func sample() *bench.Report {
-	part := func(side, name string, v float64) bench.Part { return bench.Part{Side: side, Name: name, Micros: about(v)} }
+	part := func(side, name string, v float64) bench.Part {
+		return bench.Part{Side: side, Name: name, Micros: about(v)}
+	}
 	cell := func(v bench.Variant, total float64) bench.Cell {
 		c := bench.Cell{
 			Name: v.Name(), Variant: v, Loop: "closed", Requests: 1000, PerSecond: about(1e6 / total),
