@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"hoplab.dev/plan"
@@ -24,7 +25,7 @@ import (
 // On Linux all of 127.0.0.0/8 is loopback, so each pod has its own address;
 // elsewhere all share 127.0.0.1, with free ports.
 type addresses struct {
-	shared bool
+	shared atomic.Bool  // all pods have 127.0.0.1; another process may tell
 	inPods bool         // each pod has a network of its own
 	base   byte         // second octet: 127.20.0.0/16 by default
 	claim  net.Listener // held while the range is used
@@ -76,7 +77,7 @@ var inboundSource = netip.MustParseAddr("127.0.0.6")
 
 func newAddresses(shared, inPods bool) (*addresses, error) {
 	a := &addresses{
-		shared: shared, inPods: inPods, base: firstBase, pods: map[string]int{}, podsAt: map[netip.Addr]string{},
+		inPods: inPods, base: firstBase, pods: map[string]int{}, podsAt: map[netip.Addr]string{},
 		bound: map[socketKey]*socket{}, remote: map[socketKey]string{},
 	}
 	var err error
@@ -87,7 +88,7 @@ func newAddresses(shared, inPods bool) (*addresses, error) {
 		return a, nil
 	}
 	if shared || runtime.GOOS != "linux" {
-		a.shared = true
+		a.shared.Store(true)
 		return a, nil
 	}
 	for base := firstBase; base <= lastBase; base++ {
@@ -100,7 +101,7 @@ func newAddresses(shared, inPods bool) (*addresses, error) {
 			break
 		}
 	}
-	a.shared = true
+	a.shared.Store(true)
 	return a, nil
 }
 
@@ -121,7 +122,7 @@ func givenAddresses(inPods bool) (*addresses, error) {
 func (a *addresses) learn(n control.Network) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.shared = n.Shared
+	a.shared.Store(n.Shared)
 	a.learnPods(n.Pods)
 	a.learnSockets(n.Sockets)
 }
@@ -172,7 +173,7 @@ func (a *addresses) sockets() []control.Socket {
 
 // ip is an address that a pod's sockets are bound to.
 func (a *addresses) ip(pod string, w where) netip.Addr {
-	if a.shared {
+	if a.shared.Load() {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	ip := a.podIP(pod).As4()
@@ -223,7 +224,7 @@ func (a *addresses) listen(key socketKey) error {
 	}
 	ip := a.ip(key.pod, key.where)
 	ports := []int{key.port, 20000 + key.port, 0}
-	if a.shared {
+	if a.shared.Load() {
 		ports = []int{0}
 	}
 	var err error
@@ -358,7 +359,7 @@ func (a *addresses) dial(ctx context.Context, pod string, to plan.Address) (net.
 // dialFrom opens a connection from an address; not valid: from any.
 func (a *addresses) dialFrom(ctx context.Context, source netip.Addr, addr string) (net.Conn, error) {
 	d := net.Dialer{}
-	if !a.shared && source.IsValid() {
+	if !a.shared.Load() && source.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
 		d.Control = bindWithoutPort
 	}

@@ -195,7 +195,7 @@ func (f *fleet) pods(own []netip.Prefix) map[string][]netip.Addr {
 
 // whereabouts is where everybody is, for a node. The lock is held.
 func (f *fleet) whereabouts(m *member) *control.Network {
-	n := &control.Network{Shared: f.addresses.shared}
+	n := &control.Network{Shared: f.addresses.shared.Load()}
 	if f.addresses.inPods {
 		n.Pods = f.pods(m.report.Addresses)
 		return n

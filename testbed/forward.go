@@ -79,24 +79,32 @@ func (f *forwarder) Request(e passport.RequestEnd) { f.add(control.End{Request: 
 
 func (f *forwarder) add(e control.End) {
 	f.mu.Lock()
-	kept := forwardKept
-	if f.holds {
-		kept = collectKept
-	}
-	if len(f.queue) >= kept {
-		f.stale(f.queue[:1])
-		f.queue = f.queue[1:]
-		if f.holds {
-			f.lost++
-		}
-	}
 	f.queue = append(f.queue, e)
-	holds := f.holds
+	f.drop(len(f.queue) - f.kept())
 	f.mu.Unlock()
-	if holds {
+	if !f.holding() {
+		f.rouse()
+	}
+}
+
+// kept is how many ends may wait. The lock is held.
+func (f *forwarder) kept() int {
+	if f.holds {
+		return collectKept
+	}
+	return forwardKept
+}
+
+// drop forgets the oldest ends. The lock is held.
+func (f *forwarder) drop(n int) {
+	if n <= 0 {
 		return
 	}
-	f.rouse()
+	f.stale(f.queue[:n])
+	f.queue = f.queue[n:]
+	if f.holds {
+		f.lost += n
+	}
 }
 
 func (f *forwarder) rouse() {
@@ -116,36 +124,41 @@ func (f *forwarder) hold(holds bool) {
 	}
 }
 
-// collect sends what waits. It is an error that something is missing.
-func (f *forwarder) collect(ctx context.Context, send func(context.Context, []control.End) error) error {
-	f.sending.Lock() // what run has taken is there before this returns
-	defer f.sending.Unlock()
+func (f *forwarder) holding() bool {
 	f.mu.Lock()
-	ends, lost := f.queue, f.lost
-	f.queue, f.lost = nil, 0
-	f.stale(ends)
-	f.mu.Unlock()
-	for batch := range slices.Chunk(ends, collectBatch) {
-		if err := send(ctx, batch); err != nil {
+	defer f.mu.Unlock()
+	return f.holds
+}
+
+// collect sends what waits, where ends wait to be collected; it is an error that
+// something is missing. Else it sends the newest alone: the others are on their
+// way, and may be very many when control was away.
+func (f *forwarder) collect(ctx context.Context, send func(context.Context, []control.End) error) error {
+	for {
+		more, err := f.next(ctx, collectBatch, send)
+		if err != nil {
 			return err
 		}
+		if more && f.holding() {
+			continue
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		lost := f.lost
+		if f.lost = 0; lost > 0 {
+			return fmt.Errorf("%d ends of connections and requests were lost, as more than %d came", lost, collectKept)
+		}
+		return nil
 	}
-	if lost > 0 {
-		return fmt.Errorf("%d ends of connections and requests were lost, as more than %d came", lost, collectKept)
-	}
-	return nil
 }
 
 // take removes what is to be sent next: the newest, so that who asks now need
 // not wait for what happened while control was away. A recorder takes ends in
 // any order.
-func (f *forwarder) take() []control.End {
+func (f *forwarder) take(most int) []control.End {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.holds {
-		return nil
-	}
-	n := max(0, len(f.queue)-forwardBatch)
+	n := max(0, len(f.queue)-most)
 	out := f.queue[n:]
 	f.stale(out)
 	if f.queue = f.queue[:n:n]; n == 0 {
@@ -168,15 +181,15 @@ func (f *forwarder) putBack(ends []control.End) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queue = append(f.queue, ends...)
-	f.queue = f.queue[max(0, len(f.queue)-forwardKept):]
+	f.drop(len(f.queue) - f.kept())
 }
 
 // next sends a batch, and tells whether there was one. What cannot be sent is
 // kept, and what control does not want is not sent again.
-func (f *forwarder) next(ctx context.Context, send func(context.Context, []control.End) error) (more bool, err error) {
+func (f *forwarder) next(ctx context.Context, most int, send func(context.Context, []control.End) error) (more bool, err error) {
 	f.sending.Lock()
 	defer f.sending.Unlock()
-	ends := f.take()
+	ends := f.take(most)
 	if len(ends) == 0 {
 		return false, nil
 	}
@@ -195,9 +208,9 @@ func (f *forwarder) run(ctx context.Context, send func(context.Context, []contro
 		case <-f.wake:
 		case <-ctx.Done():
 		}
-		for more := true; more; {
+		for more := true; more && !f.holding(); {
 			var err error
-			more, err = f.next(context.WithoutCancel(ctx), send)
+			more, err = f.next(context.WithoutCancel(ctx), forwardBatch, send)
 			switch {
 			case err == nil:
 			case ctx.Err() != nil:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"hoplab.dev/passport"
 	"hoplab.dev/testbed/control"
@@ -61,4 +62,36 @@ func TestForwarder(t *testing.T) {
 	assert.NotContains(t, got, "11", "the oldest are lost")
 	assert.Contains(t, got, "12", "of a connection that has come and gone one end is told")
 	assert.Equal(t, "open", got[len(got)-1])
+}
+
+// TestForwarderCollect: who asks gets the newest at once, and all that was held
+// for them; what cannot be sent is kept, and what is missing is an error.
+func TestForwarderCollect(t *testing.T) {
+	f := newForwarder()
+	fill := func(n int) {
+		for i := range n {
+			f.Request(passport.RequestEnd{ID: strconv.Itoa(i)})
+		}
+	}
+	var got int
+	send := func(_ context.Context, ends []control.End) error {
+		got += len(ends)
+		return nil
+	}
+	away := func(context.Context, []control.End) error { return errors.New("it is away") }
+
+	fill(3 * collectBatch)
+	require.Error(t, f.collect(t.Context(), away))
+	require.NoError(t, f.collect(t.Context(), send))
+	assert.Equal(t, collectBatch, got, "not all that piled up")
+	f.hold(true)
+	require.NoError(t, f.collect(t.Context(), send))
+	assert.Equal(t, 3*collectBatch, got)
+
+	fill(collectKept + 5)
+	got = 0
+	require.ErrorContains(t, f.collect(t.Context(), send), "5 ends of connections and requests were lost")
+	assert.Equal(t, collectKept, got)
+	fill(1)
+	require.NoError(t, f.collect(t.Context(), send), "it was said")
 }

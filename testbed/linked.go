@@ -39,7 +39,7 @@ func everybody(net.Conn) bool { return true }
 // share 127.0.0.1 it cannot be told.
 func (a *addresses) stranger(c net.Conn) bool {
 	from, ok := c.RemoteAddr().(*net.TCPAddr)
-	if !ok || a.shared {
+	if !ok || a.shared.Load() {
 		return false
 	}
 	ip := from.AddrPort().Addr().Unmap()

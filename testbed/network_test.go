@@ -3,12 +3,14 @@ package testbed
 import (
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"hoplab.dev/plan"
+	"hoplab.dev/testbed/control"
 	"hoplab.dev/testbed/podnet"
 )
 
@@ -172,4 +174,30 @@ func TestIntercept(t *testing.T) {
 		_, err = n.dial(t.Context(), "app/shop/other-0", "shop/other-0", plan.Address{Literal: "198.18.1.1:443"})
 		assert.ErrorContains(t, err, "198.18.1.1:443: connect: connection refused")
 	}
+}
+
+// TestLearn: a node that control is back for goes on dialling meanwhile. The race
+// detector is the judge.
+func TestLearn(t *testing.T) {
+	a, err := givenAddresses(false)
+	require.NoError(t, err)
+	defer a.close()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	told := control.Network{Shared: true, Sockets: []control.Socket{{Pod: "ns/other", Port: 80, Addr: l.Addr().String()}}}
+	a.learn(told)
+	var dialling sync.WaitGroup
+	dialling.Go(func() {
+		for range 50 {
+			c, err := a.dial(t.Context(), "ns/pod", plan.Address{Pod: "ns/other", Port: 80})
+			if assert.NoError(t, err) {
+				_ = c.Close()
+			}
+		}
+	})
+	for range 50 {
+		a.learn(told)
+	}
+	dialling.Wait()
 }
