@@ -17,7 +17,7 @@ type Bill struct {
 	Requests int            `json:"requests"` // that were taken apart
 	Median   stats.Estimate `json:"median"`   // of the totals
 	Total    stats.Estimate `json:"total"`    // from the client's beginning until it has the answer whole
-	Hops     []BillHop      `json:"hops"`
+	Hops     []BillHop      `json:"hops"`     // in the order of the way
 	// Unaccounted is the part of Total that no part of a hop has.
 	Unaccounted        stats.Estimate `json:"unaccounted"`
 	UnaccountedPercent float64        `json:"unaccountedPercent"` // of Median
@@ -25,11 +25,11 @@ type Bill struct {
 
 // BillHop is what one hop cost.
 type BillHop struct {
-	From      string           `json:"from"`             // dialling
-	To        string           `json:"to"`               // accepting
-	Relays    []string         `json:"relays,omitempty"` // nodes between, that carry the bytes on unread
-	Parts     []Part           `json:"parts"`
-	Sum       stats.Estimate   `json:"sum"`
+	From      string           `json:"from"`                // dialling
+	To        string           `json:"to"`                  // accepting
+	Relays    []string         `json:"relays,omitempty"`    // nodes between, that carry the bytes on unread
+	Parts     []Part           `json:"parts"`               // in the order of the way
+	Sum       stats.Estimate   `json:"sum"`                 // of the parts
 	Handshake *HandshakeDetail `json:"handshake,omitempty"` // nil: there was none
 }
 
@@ -46,16 +46,16 @@ func (h *BillHop) TLS() float64 {
 
 // Part is one part of a hop, as it was on the request's way.
 type Part struct {
-	Side   string         `json:"side"` // dialling or accepting: whose time it is
-	Name   string         `json:"name"`
-	Micros stats.Estimate `json:"micros"`
+	Side   string         `json:"side"`   // dialling or accepting: whose time it is
+	Name   string         `json:"name"`   // handshake, route and the like
+	Micros stats.Estimate `json:"micros"` // per request
 }
 
 // HandshakeDetail is what was seen of a hop's TLS handshakes from outside of
 // crypto/tls. What is within the handshake is not a further part of the bill.
 type HandshakeDetail struct {
-	Version string `json:"version"` // "TLS 1.3"
-	Group   string `json:"group,omitempty"`
+	Version string `json:"version"`             // "TLS 1.3"
+	Group   string `json:"group,omitempty"`     // of the key exchange
 	Key     string `json:"key,omitempty"`       // of the accepting side's certificate
 	Client  string `json:"clientKey,omitempty"` // of the dialling side's, where it presents one
 	// Dialling and Accepting are the sides.
@@ -73,9 +73,9 @@ type HandshakeSide struct {
 
 // FlightTime is when a flight was over, in microseconds from the ClientHello.
 type FlightTime struct {
-	From   string         `json:"from"` // dialling or accepting
-	Micros stats.Estimate `json:"micros"`
-	Bytes  float64        `json:"bytes"`
+	From   string         `json:"from"`   // dialling or accepting
+	Micros stats.Estimate `json:"micros"` // when its last byte was sent or received
+	Bytes  float64        `json:"bytes"`  // with the headers of its records
 }
 
 // shape tells requests apart that went different ways.

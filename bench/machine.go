@@ -9,12 +9,12 @@ import (
 
 // Machine is the sheet of the machine that measured.
 type Machine struct {
-	CPU    string `json:"cpu,omitempty"` // as the system names it
-	CPUs   int    `json:"cpus"`          // that this process may use
-	OS     string `json:"os"`
-	Kernel string `json:"kernel,omitempty"`
-	Arch   string `json:"arch"`
-	Go     string `json:"go"`
+	CPU    string `json:"cpu,omitempty"`    // as the system names it
+	CPUs   int    `json:"cpus"`             // that this process may use
+	OS     string `json:"os"`               // as Go names it
+	Kernel string `json:"kernel,omitempty"` // its release
+	Arch   string `json:"arch"`             // as Go names it
+	Go     string `json:"go"`               // the version that hoplab was built with
 	// GOAMD64 and CGO are how hoplab was built.
 	GOAMD64 string `json:"goamd64,omitempty"`
 	CGO     string `json:"cgo,omitempty"`  // see GOAMD64

@@ -32,8 +32,8 @@ type Variant struct {
 	Group string `json:"group,omitempty"` // of the key exchange everywhere: "X25519" ...
 	Auth  string `json:"auth,omitempty"`  // everywhere: "server" or "mutual"
 
-	ResponseBytes int           `json:"responseBytes,omitempty"`
-	RTT           time.Duration `json:"rtt,omitempty"` // of every hop's link
+	ResponseBytes int           `json:"responseBytes,omitempty"` // of the body
+	RTT           time.Duration `json:"rtt,omitempty"`           // of every hop's link
 
 	// Baseline: the client asks the app, and nobody is between.
 	Baseline bool `json:"baseline,omitempty"`
@@ -49,9 +49,9 @@ type Variant struct {
 	// that is measured instead of the scenario's way; nil: it is not.
 	Chain *int `json:"chain,omitempty"`
 
-	Rate        float64       `json:"rate,omitempty"` // per second, open loop; 0: closed loop
-	Concurrency int           `json:"concurrency"`    // of a closed loop; of an open one the most at a time, 0: no bound
-	Jitter      time.Duration `json:"jitter,omitempty"`
+	Rate        float64       `json:"rate,omitempty"`   // per second, open loop; 0: closed loop
+	Concurrency int           `json:"concurrency"`      // of a closed loop; of an open one the most at a time, 0: no bound
+	Jitter      time.Duration `json:"jitter,omitempty"` // each request is put off by up to this, at random
 
 	Peer string `json:"peer,omitempty"` // the program in the place of hoplab's nodes
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"hoplab.dev/bench"
 	"hoplab.dev/mesh"
 	"hoplab.dev/mesh/aws"
 	"hoplab.dev/mesh/istio"
@@ -48,6 +49,7 @@ func TestSchemas(t *testing.T) {
 		{"certs.md", "The certificates", control.CertsSchema, "What `hoplab certs -o json` prints: every certificate of a scenario, and who shows it to whom.", "", reflect.TypeFor[control.Certs]()},
 		{"test.md", "The report of a test", checks.Schema, "What `hoplab test -o json` prints. A check's differences name the place in the passport, what was expected there, and what was seen; `(absent)` stands for what was not there.", "", reflect.TypeFor[checks.Report]()},
 		{"plan.md", "The plan", planSchema, "What `hoplab plan -o json` prints: what every node is to do. Addresses are symbolic until a node is started, certificates and trust are names. A member `schema` comes first.", "", reflect.TypeFor[plan.Plan]()},
+		{"bench.md", "The report of a benchmark", bench.Schema, benchAbout, "", reflect.TypeFor[bench.Report]()},
 		{"diagnostics-json.md", "Diagnostics as JSON", plan.DiagnosticsSchema, "What `hoplab check -o json` prints. Every member is always there. What each code means is in [diagnostics.md](diagnostics.md).", "", reflect.TypeFor[plan.Report]()},
 	} {
 		t.Run(doc.file, func(t *testing.T) {
@@ -70,6 +72,28 @@ one it makes up nothing. A field that is not in these tables is refused.
 	})
 	unused(t, used)
 }
+
+// benchAbout is how to read a report, before its fields.
+const benchAbout = `What ` + "`hoplab bench -o json`" + ` prints. It is one run: all cells on the same machine, measured in turn again and again, in random order.
+
+**How it measures.** Each node is a process with one thread of Go code, the client too; where the machine has more CPUs than there are nodes, each has one to itself. A
+closed loop asks again when it has the answer; an open one asks at its rate whether or not answers come, and its latency counts from when the request was due: a server
+that stalls is seen to stall for all that waited (no coordinated omission). Each measurement begins with a warm-up, which is dropped. In a run that asks for full handshakes
+every handshake must have been full, and in one that asks for resumed ones every handshake resumed: else there is no report, but an error. Intervals are of 95 %, by
+bootstrap over repetitions. CPU is what the kernel has accounted to each process.
+
+**Connections.** ` + "`new`" + ` has every node open a connection for every request, which no ALB and no sidecar does in production: it is how a handshake is seen on every hop.
+` + "`new-at-client`" + ` is a client that connects anew, before nodes that keep their connections. ` + "`reuse`" + ` is everybody keeping theirs.
+
+**The bill.** Each part of a request has a beginning and an end that some node has noted by its own clock reading; none is what others leave. What lies between
+the parts is *unaccounted*, and printed. A session's cost is told twice: by the timers in the path (handshake and finish), and as the difference to the same way without
+this session. Where the two do not agree within their intervals the report says so.
+
+**What it does not say.** The figures are hoplab's on this machine. They are not Istio's, Envoy's or AWS's: compare cells of one run, as ratios. RSA signing in Go takes
+about twice as long as in OpenSSL. The claims of others that hoplab reproduces are in [benchmarks.md](benchmarks.md).
+
+**Other forms.** ` + "`-o csv`" + ` has a line for each request, ` + "`-o go`" + ` is Go's benchmark format (benchstat reads it), ` + "`--html FILE`" + ` a page with plots that needs no network.
+` + "`--cpu-profiles DIR`" + ` writes a CPU profile of each node, for go tool pprof.`
 
 // planSchema is package main's.
 const planSchema = "hoplab.dev/plan/v1"

@@ -119,6 +119,8 @@ func (s *schema) typeName(t reflect.Type) string {
 		return fmt.Sprintf("[%s](#%s)", t.Name(), strings.ToLower(t.Name()))
 	case reflect.Slice:
 		return "list of " + s.typeName(t.Elem())
+	case reflect.Array:
+		return fmt.Sprintf("list of %d: %s", t.Len(), s.typeName(t.Elem()))
 	case reflect.Map:
 		return s.typeName(t.Elem()) + " by name"
 	case reflect.String:

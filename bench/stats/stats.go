@@ -12,9 +12,9 @@ import (
 // Estimate is a figure and the interval in which it lies with 95 %. The ends are
 // infinite where there are too few repetitions to tell.
 type Estimate struct {
-	Value float64 `json:"value"`
-	Low   float64 `json:"low"`
-	High  float64 `json:"high"`
+	Value float64 `json:"value"` // in the unit of where it stands
+	Low   float64 `json:"low"`   // absent: not known
+	High  float64 `json:"high"`  // see Low
 }
 
 // MarshalJSON leaves out an interval that is not known.
@@ -28,6 +28,15 @@ func (e Estimate) MarshalJSON() ([]byte, error) {
 		out.Low, out.High = &e.Low, &e.High
 	}
 	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (e *Estimate) UnmarshalJSON(text []byte) error {
+	type plain Estimate
+	out := plain{Low: math.Inf(-1), High: math.Inf(1)}
+	err := json.Unmarshal(text, &out)
+	*e = Estimate(out)
+	return err
 }
 
 // Known tells whether there is an interval.
@@ -137,8 +146,8 @@ func OfMedian(values []float64) Estimate {
 
 // Line is the straight one with the least squares.
 type Line struct {
-	Intercept float64 `json:"intercept"`
-	Slope     float64 `json:"slope"`
+	Intercept float64 `json:"intercept"` // at 0
+	Slope     float64 `json:"slope"`     // per 1
 	// R2 is the part of the variance that the line explains.
 	R2 float64 `json:"r2"`
 }
