@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 type edit struct{ file, old, new string }
 
 // compiled is a scenario of the catalogue, edited.
-func compiled(t *testing.T, name string, edits ...edit) mesh.Output {
+func compiled(t testing.TB, name string, edits ...edit) mesh.Output {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), name)
 	require.NoError(t, scenarios.Copy(name, dir))
@@ -66,7 +66,7 @@ func compiled(t *testing.T, name string, edits ...edit) mesh.Output {
 	return out
 }
 
-func start(t *testing.T, p *plan.Plan, m *plan.Materials, o testbed.Options) *testbed.Testbed {
+func start(t testing.TB, p *plan.Plan, m *plan.Materials, o testbed.Options) *testbed.Testbed {
 	t.Helper()
 	o.State = state
 	tb, err := testbed.Start(t.Context(), p, m, o)
@@ -75,14 +75,14 @@ func start(t *testing.T, p *plan.Plan, m *plan.Materials, o testbed.Options) *te
 	return tb
 }
 
-func closeNow(t *testing.T, tb *testbed.Testbed) {
+func closeNow(t testing.TB, tb *testbed.Testbed) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	assert.NoError(t, tb.Close(ctx))
 }
 
-func trace(t *testing.T, tb *testbed.Testbed, r control.TraceRequest) control.TraceResponse {
+func trace(t testing.TB, tb *testbed.Testbed, r control.TraceRequest) control.TraceResponse {
 	t.Helper()
 	client := tb.Client()
 	defer client.Close()
@@ -92,7 +92,7 @@ func trace(t *testing.T, tb *testbed.Testbed, r control.TraceRequest) control.Tr
 	return res
 }
 
-func status(t *testing.T, tb *testbed.Testbed) control.Status {
+func status(t testing.TB, tb *testbed.Testbed) control.Status {
 	t.Helper()
 	s, err := tb.Status(t.Context())
 	require.NoError(t, err)
@@ -227,30 +227,4 @@ func TestShared(t *testing.T) {
 	res = trace(t, tb, control.TraceRequest{URL: "http://netbox.cluster.tinfoil.private/"})
 	assert.Zero(t, res.Status)
 	assert.NotNil(t, res.Passport.Verdict.Ended)
-}
-
-func TestManySidecars(t *testing.T) {
-	const many = 50
-	var workloads strings.Builder
-	for i := range many {
-		fmt.Fprintf(&workloads, "    - {name: w%d, namespace: netbox, ports: [{name: http, port: 80}], app: echo}\n", i)
-	}
-	out := compiled(t, "tinfoil",
-		edit{"scenario.yaml", "  checks:\n", "  options: {workloadKeyAlgorithm: EC_prime256v1}\n  checks:\n"},
-		edit{"scenario.yaml", "  workloads:\n", "  workloads:\n" + workloads.String()})
-	began := time.Now()
-	tb := start(t, out.Plan, out.Materials, testbed.Options{})
-	t.Logf("%d sidecars started in %v", many, time.Since(began))
-	sidecars := 0
-	for _, n := range status(t, tb).Nodes {
-		if n.Kind == "sidecar" {
-			sidecars++
-		}
-	}
-	assert.Equal(t, many+2, sidecars)
-	for _, i := range []int{0, many - 1} {
-		res := trace(t, tb, control.TraceRequest{URL: fmt.Sprintf("http://w%d/", i), From: "netbox/netbox-0"})
-		assert.Equal(t, 200, res.Status)
-		assert.Contains(t, passport.Locks(res.Passport), "mutual")
-	}
 }
