@@ -142,9 +142,9 @@ func TestBalance(t *testing.T) {
 	n := &Node{}
 	n.state.Store(&state{personality: &envoy{}})
 	made := func(policy string, weights ...int) *cluster {
-		c := &cluster{node: n, plan: plan.Cluster{Balancing: policy}}
+		c := &cluster{node: n, plan: &plan.Cluster{Balancing: policy}}
 		for _, w := range weights {
-			c.endpoints = append(c.endpoints, &endpoint{cluster: c, plan: plan.Endpoint{Weight: w}})
+			c.endpoints = append(c.endpoints, &endpoint{cluster: c, plan: &plan.Endpoint{Weight: w}})
 		}
 		return c
 	}

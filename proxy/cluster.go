@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -16,7 +17,7 @@ import (
 // cluster is a cluster in force.
 type cluster struct {
 	node      *Node
-	plan      plan.Cluster
+	plan      *plan.Cluster // in the plan itself: a mesh of many has many of them
 	endpoints []*endpoint
 	originals *originals // with OriginalDestination alone
 	circuit   *circuit
@@ -27,9 +28,9 @@ type cluster struct {
 // endpoint is one endpoint in force, with its pool. The same one lives on in
 // the next plan while it is dialled, spoken to and probed in the same way.
 type endpoint struct {
-	key     string
-	cluster *cluster // as of the plan that made it
-	plan    plan.Endpoint
+	key     [sha256.Size]byte // of how it is dialled, spoken to and probed
+	cluster *cluster          // as of the plan that made it
+	plan    *plan.Endpoint
 	tls     *clientTLS // nil: plaintext
 	health  *health    // nil: not probed
 	active  atomic.Int64
@@ -55,9 +56,9 @@ func (c *cluster) upstreamLimits() limits {
 	return l
 }
 
-func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
+func newCluster(n *Node, p *plan.Cluster, old *state) (*cluster, error) {
 	c := &cluster{node: n, plan: p, circuit: &circuit{}, sweeping: time.Now()}
-	known := map[string]*endpoint{}
+	known := map[[sha256.Size]byte]*endpoint{}
 	if old != nil && old.clusters[p.Name] != nil {
 		c.circuit, c.sweeping = old.clusters[p.Name].circuit, old.clusters[p.Name].sweeping
 		for _, e := range old.clusters[p.Name].endpoints {
@@ -73,9 +74,10 @@ func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
 		c.originals, err = newOriginals(c, before)
 		return c, err
 	}
-	for _, ep := range p.Endpoints {
-		key, err := json.Marshal(struct {
-			Endpoint          plan.Endpoint
+	for i := range p.Endpoints {
+		ep := &p.Endpoints[i]
+		text, err := json.Marshal(struct {
+			Endpoint          *plan.Endpoint
 			Protocol, Version string
 			Connect           time.Duration
 			Limits            plan.ClusterLimits
@@ -85,11 +87,12 @@ func newCluster(n *Node, p plan.Cluster, old *state) (*cluster, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e := known[string(key)]; e != nil {
+		key := sha256.Sum256(text)
+		if e := known[key]; e != nil {
 			c.endpoints = append(c.endpoints, e)
 			continue
 		}
-		e := &endpoint{key: string(key), cluster: c, plan: ep}
+		e := &endpoint{key: key, cluster: c, plan: ep}
 		if ep.TLS != nil {
 			if e.tls, err = newClientTLS(n, ep.TLS); err != nil {
 				return nil, err

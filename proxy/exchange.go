@@ -128,7 +128,7 @@ func (x *exchange) act() *response {
 	case x.route == nil:
 		return x.noRoute(vh)
 	}
-	r := &x.route.plan
+	r := x.route.plan
 	x.chose(p.routeWord(), r.Name, r.Because, r.Source)
 	if res := x.fault(); res != nil || x.ctx.Err() != nil {
 		return res
@@ -158,7 +158,7 @@ func (x *exchange) chooseRoute(st *state, vh *virtualHost) *cluster {
 	}
 	cl := st.clusters[x.to.Cluster]
 	if cl != nil {
-		x.cluster = &cl.plan
+		x.cluster = cl.plan
 	}
 	return cl
 }

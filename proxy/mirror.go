@@ -62,7 +62,7 @@ func (x *exchange) shadow(header http.Header, body []byte) *exchange {
 	}
 	return &exchange{
 		node: x.node, d: x.d, req: &req, w: nowhere{req.body}, ctx: x.node.background, began: time.Now(),
-		end: passport.RequestEnd{ID: x.end.ID}, route: &route{plan: plan.Route{}, timeouts: timeouts{whole: x.route.timeouts.whole}},
+		end: passport.RequestEnd{ID: x.end.ID}, route: &route{plan: &plan.Route{}, timeouts: timeouts{whole: x.route.timeouts.whole}},
 	}
 }
 

@@ -61,7 +61,7 @@ func (o *originals) endpoint(at netip.AddrPort) *endpoint {
 	}
 	e := &endpoint{
 		cluster: o.cluster, tls: o.tls, closed: o.closed,
-		plan: plan.Endpoint{Address: plan.Address{Literal: at.String()}, TLS: o.cluster.plan.TLS},
+		plan: &plan.Endpoint{Address: plan.Address{Literal: at.String()}, TLS: o.cluster.plan.TLS},
 	}
 	o.byAddress[at] = e
 	return e

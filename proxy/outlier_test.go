@@ -12,7 +12,7 @@ import (
 // outliersOf is a cluster of n endpoints whose sweeps began at midnight.
 func outliersOf(n int, o plan.OutlierDetection) (*cluster, time.Time) {
 	midnight := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
-	c := &cluster{plan: plan.Cluster{Outliers: &o}, sweeping: midnight}
+	c := &cluster{plan: &plan.Cluster{Outliers: &o}, sweeping: midnight}
 	for range n {
 		c.endpoints = append(c.endpoints, &endpoint{cluster: c})
 	}

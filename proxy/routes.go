@@ -26,13 +26,13 @@ type domain struct {
 }
 
 type virtualHost struct {
-	plan   plan.VirtualHost
+	plan   *plan.VirtualHost
 	routes []*route
 }
 
 // route is a route made ready.
 type route struct {
-	plan    plan.Route
+	plan    *plan.Route  // in the plan itself: a mesh of many has many of them
 	match   requestMatch // what an Envoy asks of a request
 	rule    *ruleMatch   // what an ALB's rule asks; nil: nothing
 	rewrite *rewrite     // nil: none
@@ -45,10 +45,11 @@ type route struct {
 
 func newRouteTable(rc plan.RouteConfig) (*routeTable, error) {
 	t := &routeTable{name: rc.Name, exact: map[string]*virtualHost{}}
-	for _, vp := range rc.VirtualHosts {
+	for i := range rc.VirtualHosts {
+		vp := &rc.VirtualHosts[i]
 		vh := &virtualHost{plan: vp}
-		for _, rp := range vp.Routes {
-			r, err := newRoute(rp)
+		for i := range vp.Routes {
+			r, err := newRoute(&vp.Routes[i])
 			if err != nil {
 				return nil, fmt.Errorf("routes %s: %w", rc.Name, err)
 			}
@@ -74,8 +75,8 @@ func newRouteTable(rc plan.RouteConfig) (*routeTable, error) {
 	return t, nil
 }
 
-func newRoute(p plan.Route) (*route, error) {
-	r := &route{plan: p, timeouts: newTimeouts(&p)}
+func newRoute(p *plan.Route) (*route, error) {
+	r := &route{plan: p, timeouts: newTimeouts(p)}
 	var err error
 	if r.match, err = newRequestMatch(&p.Match); err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func newRoute(p plan.Route) (*route, error) {
 	if r.rule, err = newRuleMatch(&p.Match); err != nil {
 		return nil, err
 	}
-	if r.rewrite, err = newRewrite(&p); err != nil {
+	if r.rewrite, err = newRewrite(p); err != nil {
 		return nil, err
 	}
 	if r.headers, err = newHeaderChanges(p.HeaderChanges); err != nil {
@@ -92,9 +93,15 @@ func newRoute(p plan.Route) (*route, error) {
 	if r.cors, err = newOrigins(p.CORS); err != nil {
 		return nil, err
 	}
-	r.toward = map[*plan.WeightedCluster]headerChanges{}
 	for i := range p.Forward {
-		if r.toward[&p.Forward[i]], err = newHeaderChanges(p.Forward[i].HeaderChanges); err != nil {
+		f := &p.Forward[i]
+		if f.Request == nil && f.Response == nil {
+			continue
+		}
+		if r.toward == nil {
+			r.toward = map[*plan.WeightedCluster]headerChanges{}
+		}
+		if r.toward[f], err = newHeaderChanges(f.HeaderChanges); err != nil {
 			return nil, err
 		}
 	}

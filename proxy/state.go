@@ -106,7 +106,8 @@ func newState(n *Node, p plan.Node, old *state) (*state, error) {
 		}
 		s.routes[rc.Name] = t
 	}
-	for _, cp := range p.Clusters {
+	for i := range p.Clusters {
+		cp := &p.Clusters[i]
 		c, err := newCluster(n, cp, old)
 		if err != nil {
 			return nil, fmt.Errorf("%s: cluster %s: %w", p.Name, cp.Name, err)

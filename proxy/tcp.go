@@ -51,7 +51,7 @@ func (d *downstream) carry(s *tcpSession, to *plan.WeightedCluster) {
 		d.giveUp()
 		return
 	}
-	s.cluster = &cl.plan
+	s.cluster = cl.plan
 	e := cl.pick(d.original, nil)
 	if e == nil {
 		s.flags = "UH"

@@ -15,7 +15,7 @@ import (
 // again only when the trust bundle is another.
 type clientTLS struct {
 	node *Node
-	plan plan.ClientTLS
+	plan *plan.ClientTLS
 
 	mu     sync.Mutex
 	trust  *trust
@@ -46,7 +46,7 @@ func (o offer) protocols() []string {
 }
 
 func newClientTLS(n *Node, p *plan.ClientTLS) (*clientTLS, error) {
-	return &clientTLS{node: n, plan: *p}, setParameters(&tls.Config{}, p.TLSParameters)
+	return &clientTLS{node: n, plan: p}, setParameters(&tls.Config{}, p.TLSParameters)
 }
 
 // offer is that for a request.

@@ -101,7 +101,7 @@ func (u *upstream) failed(f *failure) *failure {
 // handshake ends with until: an ALB answers 502 after 10 s (ALB user guide,
 // "HTTP 502"); Envoy counts the handshake into its connect timeout.
 func (u *upstream) handshake(ctx, until context.Context) *failure {
-	p := &u.endpoint.tls.plan
+	p := u.endpoint.tls.plan
 	end := &passport.TLSEnd{Terminated: true, SNI: u.offer.serverName, Offered: u.offer.protocols(), Why: p.Why}
 	u.end.TLS = end
 	config, err := u.endpoint.tls.config(ctx, u.offer)
