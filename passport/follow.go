@@ -15,8 +15,12 @@ const (
 	// strangerGrace is how long a request of a party that is none of ours waits
 	// for the end that would show that it is ours after all.
 	strangerGrace = 50 * time.Millisecond
-	// answerWithin bounds Wait, from when it was called.
-	answerWithin = 500 * time.Millisecond
+	// openWithin bounds Wait, from when it was called, for what may be all: raw
+	// bytes that still flow, a copy of which nothing may ever come.
+	openWithin = 500 * time.Millisecond
+	// endsWithin bounds Wait for ends that must be: on a busy machine, or after
+	// control was away, nodes may take a while to tell of them.
+	endsWithin = 3 * time.Second
 	// round is the pause between two joins of a follower; where requests are
 	// many it grows, so that following takes about a tenth of a core at most.
 	round     = 5 * time.Millisecond
@@ -201,9 +205,10 @@ func (f *follower) giveFailed(w *root, j *joined) {
 }
 
 // Wait gives the passport of the request whose root is the RequestEnd of this
-// ID, as soon as it is complete, or as far as it is known 500 ms from now (see
-// Passport.Complete). The end need not have been recorded yet; where it is not
-// by then, that is an error.
+// ID, as soon as nothing more is to come of it, or as far as it is known: 500 ms
+// from now where only open connections and copies may add to it, 3 s from now
+// where ends are missing (see Passport.Complete). The end need not have been
+// recorded yet; where it is not by then, that is an error.
 func (r *Recorder) Wait(ctx context.Context, rootRequestEndID string) (Passport, error) {
 	news := make(chan struct{}, 1)
 	r.mu.Lock()
@@ -214,13 +219,17 @@ func (r *Recorder) Wait(ctx context.Context, rootRequestEndID string) (Passport,
 		delete(r.watch, news)
 		r.mu.Unlock()
 	}()
-	enough := time.NewTimer(answerWithin)
-	defer enough.Stop()
+	began := time.Now()
+	ends := time.NewTimer(endsWithin)
+	defer ends.Stop()
+	open := time.NewTimer(openWithin)
+	defer open.Stop()
 
 	a := newAssembler(r)
 	var seen uint64
 	var first *RequestEnd
 	for {
+		joining := time.Now()
 		r.mu.Lock()
 		events, put := r.events.since(seen), r.events.put
 		r.mu.Unlock()
@@ -232,19 +241,22 @@ func (r *Recorder) Wait(ctx context.Context, rootRequestEndID string) (Passport,
 			seen = put
 			a.addFrom(events, first.Started.Add(-time.Second))
 			known = a.passportOf(first)
-			if known != nil && known.settled() {
+			if known != nil && (known.settled() || known.Complete() && time.Since(began) >= openWithin) {
 				return known.Passport, nil
 			}
 		}
+		worked := time.Since(joining)
 		select {
 		case <-news:
+			pause(ctx, worked) // under load every end is news: joining takes half a core at most
+		case <-open.C:
 		case <-ctx.Done():
 			return Passport{}, ctx.Err()
 		case <-r.open.Done():
 			return Passport{}, ErrClosed
-		case <-enough.C:
+		case <-ends.C:
 			if known == nil {
-				return Passport{}, fmt.Errorf("no request of the ID %q began a passport within %v", rootRequestEndID, answerWithin)
+				return Passport{}, fmt.Errorf("no request of the ID %q began a passport within %v", rootRequestEndID, endsWithin)
 			}
 			return known.Passport, nil
 		}

@@ -231,7 +231,7 @@ func TestRecorderWait(t *testing.T) {
 		p, err := r.Wait(t.Context(), all[0].dialled.ID)
 		require.NoError(t, err)
 		assert.False(t, p.Complete())
-		assert.Equal(t, answerWithin, time.Since(began))
+		assert.Equal(t, endsWithin, time.Since(began))
 	})
 	run("no such request", func(t *testing.T, r *Recorder, _ []*cable) {
 		_, err := r.Wait(t.Context(), "nobody")

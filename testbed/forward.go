@@ -14,7 +14,7 @@ import (
 
 // What a forwarder keeps and sends at a time, in ends.
 const (
-	forwardKept  = 1 << 14 // while control is away; then the oldest are lost. A recorder keeps no more
+	forwardKept  = 1 << 13 // while control is away; then the oldest are lost. A node has four ends of a request, and a recorder keeps 1,000
 	forwardBatch = 200     // so that the newest need not wait long behind others
 	collectKept  = 1 << 18 // until they are collected
 	collectBatch = 1000
