@@ -46,7 +46,7 @@ func (h *BillHop) TLS() float64 {
 
 // Part is one part of a hop, as it was on the request's way.
 type Part struct {
-	Side   string         `json:"side"`   // dialling or accepting: whose time it is
+	Side   string         `json:"side"`   // dialling, accepting or, of a node between, relaying: whose time it is
 	Name   string         `json:"name"`   // handshake, route and the like
 	Micros stats.Estimate `json:"micros"` // per request
 }
@@ -201,15 +201,13 @@ func makeBill(repetitions [][]*journey) *Bill {
 	}
 	for i, h := range hops {
 		out := BillHop{From: h.dialled.Node, To: h.accepted.Node, Sum: figures[n+i], Parts: []Part{}}
-		for _, r := range h.relays {
-			out.Relays = append(out.Relays, r.accepted.Node)
-		}
+		out.Relays = h.relays()
 		for _, p := range parts {
 			if k, ok := index[column{i, p.side, p.name}]; ok {
 				out.Parts = append(out.Parts, Part{p.side, p.name, figures[k]})
 			}
 		}
-		if h.isNew() && h.dialledConn.TLS != nil && h.dialledConn.Phases != nil {
+		if h.isNew() && h.dialledConn().TLS != nil && h.dialledConn().Phases != nil {
 			out.Handshake = h.handshakeDetail(i, get)
 		}
 		b.Hops = append(b.Hops, out)
@@ -220,7 +218,7 @@ func makeBill(repetitions [][]*journey) *Bill {
 // parts are all there may be, in the order of a request's way.
 var parts = []struct{ side, name string }{
 	{dialling, partPrepare}, {dialling, partConnect}, {dialling, partHandshake}, {dialling, partSend}, {accepting, partFinish},
-	{dialling, partThere}, {accepting, partParse}, {accepting, partRoute}, {accepting, partApp}, {accepting, partBetween},
+	{relaying, partConnect}, {relaying, partHandshake}, {relaying, partFinish}, {dialling, partThere}, {accepting, partParse}, {accepting, partRoute}, {accepting, partApp}, {accepting, partBetween},
 	{accepting, partAnswer}, {dialling, partBack}, {dialling, partReadHead}, {dialling, partReadBody},
 }
 
@@ -242,7 +240,7 @@ func (j *journey) detail(hop int, add func(column, float64)) {
 	for _, side := range []struct {
 		name string
 		conn *passport.ConnEnd
-	}{{dialling, j.dialledConn}, {accepting, j.acceptedConn}} {
+	}{{dialling, j.dialledConn()}, {accepting, j.acceptedConn()}} {
 		p := side.conn.Phases
 		if p == nil {
 			continue
@@ -261,26 +259,26 @@ func (j *journey) detail(hop int, add func(column, float64)) {
 }
 
 func (j *journey) handshakeDetail(hop int, get func(column) stats.Estimate) *HandshakeDetail {
-	t := j.dialledConn.TLS
+	t := j.dialledConn().TLS
 	d := &HandshakeDetail{Version: t.Version, Group: t.Group, Flights: []FlightTime{}}
 	if t.Peer != nil {
 		d.Key = t.Peer.Key
 	}
-	if t := j.acceptedConn.TLS; t != nil && t.Peer != nil {
+	if t := j.acceptedConn().TLS; t != nil && t.Peer != nil {
 		d.Client = t.Peer.Key
 	}
 	side := func(name string) HandshakeSide {
 		return HandshakeSide{get(column{hop, name, figureSigning}), get(column{hop, name, figureChecking}), get(column{hop, name, figureBytes})}
 	}
 	d.Dialling, d.Accepting = side(dialling), side(accepting)
-	if j.acceptedConn.Phases == nil { // what it sent was received here
-		for _, f := range j.dialledConn.Phases.Flights {
+	if j.acceptedConn().Phases == nil { // what it sent was received here
+		for _, f := range j.dialledConn().Phases.Flights {
 			if !f.Sent {
 				d.Accepting.BytesSent.Value += float64(f.Bytes)
 			}
 		}
 	}
-	for i, f := range j.dialledConn.Phases.Flights {
+	for i, f := range j.dialledConn().Phases.Flights {
 		from := accepting
 		if f.Sent {
 			from = dialling

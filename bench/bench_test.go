@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -193,6 +194,50 @@ func TestSecretResumptionIsRefused(t *testing.T) {
 		}
 	})
 	require.ErrorContains(t, err, "were opened, and none was to be")
+}
+
+// TLS that nodes put around bytes which they do not read is asked for, measured
+// and left out as any other.
+func TestSessionsOfRelays(t *testing.T) {
+	lab := inProcess(t, "claims/scenarios/sidecar", "http://tcp:9000/", nil)
+	lab.Request.From = "default/caller-0"
+	o := short(Matrix{Handshakes: []string{Full}, Connections: []string{New}, Ablation: true})
+	o.Duration = 200 * time.Millisecond
+	r, err := Run(t.Context(), lab, o)
+	require.NoError(t, err)
+	require.Len(t, r.Way, 1)
+	assert.Nil(t, r.Way[0].TLS)
+	require.Len(t, r.Way[0].Relays, 2)
+	assert.NotEmpty(t, r.Way[0].Relays[0].TLS.ClientKey, "the mesh is mutual")
+	assert.Nil(t, r.Way[0].Relays[1].TLS)
+	hop := find(t, r, "full handshakes, connections new").Bill.Hops[0]
+	there := slices.IndexFunc(hop.Parts, func(p Part) bool { return p.Side == relaying && p.Name == partHandshake })
+	require.Positive(t, there)
+	require.Len(t, r.Ablations, 1)
+	a := r.Ablations[0]
+	assert.Equal(t, []string{"sidecar/default/caller-0", "sidecar/default/tcp-0"}, []string{a.From, a.To})
+	assert.GreaterOrEqual(t, a.InPath.Value, hop.Parts[there].Micros.Value)
+	assert.Positive(t, a.Difference.Value)
+
+	_, err = run1(t.Context(), lab, o, func(p *plan.Plan, _ *plan.ClientTLS) {
+		for _, c := range p.Node("sidecar/default/caller-0").Clusters {
+			for _, e := range c.Endpoints {
+				if e.TLS != nil {
+					e.TLS.Resumption = plan.ResumeAlways
+				}
+			}
+		}
+	})
+	require.ErrorContains(t, err, "from sidecar/default/caller-0 to sidecar/default/tcp-0 were resumed, and all were to be full")
+
+	lab = inProcess(t, "gateway-passthrough", "https://igw.rahulnatarajan.co.in/", nil)
+	lab.Request.Insecure = true
+	r, err = Run(t.Context(), lab, o)
+	require.NoError(t, err)
+	require.Len(t, r.Ablations, 1, "what is within cannot be left out")
+	assert.Equal(t, 2, r.Ablations[0].Session)
+	none := find(t, r, "full handshakes, connections new, session 1 in plaintext")
+	assert.Contains(t, none.Blank, "gateway/istio-system/istio-ingressgateway chooses by the name in it")
 }
 
 func run1(ctx context.Context, lab Lab, o Options, secretly func(*plan.Plan, *plan.ClientTLS)) (*Report, error) {

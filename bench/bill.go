@@ -12,6 +12,7 @@ import (
 const (
 	dialling  = "dialling"
 	accepting = "accepting"
+	relaying  = "relaying" // a node between, on the wire that it dials
 
 	partPrepare   = "prepare"    // a connection is looked for, addressed and set up
 	partConnect   = "connect"    // TCP, until it is open
@@ -32,6 +33,7 @@ const (
 // span is one part of one request.
 type span struct {
 	hop        int // index into journey.hops
+	wire       int // index into its wires
 	side, part string
 	from, to   time.Time
 }
@@ -47,28 +49,38 @@ func (j *journey) spans() []span {
 		hop++
 		add := func(side, part string, from, to time.Time) {
 			if to.After(from) {
-				out = append(out, span{me, side, part, from, to})
+				out = append(out, span{me, 0, side, part, from, to})
 			}
+		}
+		between := j.relaying(me)
+		// around adds a part and, within it, what nodes between do meanwhile.
+		around := func(side, part string, from, to time.Time) {
+			for len(between) > 0 && between[0].from.Before(to) {
+				add(side, part, from, between[0].from)
+				out = append(out, between[0])
+				from, between = later(from, between[0].to), between[1:]
+			}
+			add(side, part, from, to)
 		}
 		d, a := j.dialled, j.accepted
 		dp, ap := phasesOf(d), phasesOf(a)
 		sent := d.Started.Add(dp.Sent)
 		if j.isNew() {
-			c := j.dialledConn
+			c := j.dialledConn()
 			open := c.Opened.Add(c.Connect)
 			from, to := handshake(c)
 			add(dialling, partPrepare, d.Started.Add(dp.Asked), c.Opened)
 			add(dialling, partConnect, c.Opened, open)
 			add(dialling, partPrepare, open, from)
-			add(dialling, partHandshake, from, to)
+			around(dialling, partHandshake, from, to)
 		}
 		add(dialling, partSend, d.Started.Add(dp.Connected), sent)
-		if j.isNew() {
-			from, to := handshake(j.acceptedConn)
+		if j.isNew() && j.dialledConn().TLS != nil {
+			from, to := handshake(j.wires[j.terminated(0)].Accepted)
 			add(accepting, partFinish, later(from, sent), to)
 		}
 		arrived := a.Started.Add(-ap.Parse)
-		add(dialling, partThere, later(sent, a.Started.Add(-ap.Waited)), arrived)
+		around(dialling, partThere, later(sent, a.Started.Add(-ap.Waited)), arrived)
 		add(accepting, partParse, arrived, a.Started)
 		answered := a.Started.Add(ap.Answered)
 		at, part := a.Started, partRoute
@@ -96,6 +108,31 @@ func (j *journey) spans() []span {
 	return tiled(out, j.dialled.Started, j.dialled.Started.Add(j.total()))
 }
 
+// relaying is what nodes between do before they carry a request's bytes on.
+func (j *journey) relaying(hop int) []span {
+	if !j.isNew() {
+		return nil
+	}
+	var out []span
+	for i, w := range j.wires[1:] {
+		add := func(part string, from, to time.Time) {
+			if to.After(from) {
+				out = append(out, span{hop, i + 1, relaying, part, from, to})
+			}
+		}
+		open := w.Dialled.Opened.Add(w.Dialled.Connect)
+		add(partConnect, w.Dialled.Opened, open)
+		if w.Dialled.TLS == nil {
+			continue
+		}
+		from, to := handshake(w.Dialled)
+		_, finished := handshake(j.wires[j.terminated(i+1)].Accepted)
+		add(partHandshake, from, to)
+		add(partFinish, to, finished)
+	}
+	return out
+}
+
 // tiled takes from each span what an earlier one has, and what is not between two
 // moments: a node may note that it has answered when the client has read it.
 func tiled(all []span, at, end time.Time) []span {
@@ -115,7 +152,7 @@ func tiled(all []span, at, end time.Time) []span {
 
 // isNew tells whether the request is the one that its connection was opened for.
 func (j *journey) isNew() bool {
-	return j.dialled.Ordinal == 1 && !j.dialledConn.Opened.Before(j.dialled.Started)
+	return j.dialled.Ordinal == 1 && !j.dialledConn().Opened.Before(j.dialled.Started)
 }
 
 func handshake(c *passport.ConnEnd) (from, to time.Time) {

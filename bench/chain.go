@@ -82,7 +82,7 @@ func chainWay(length int) *way {
 		}
 		if i > 0 {
 			l.to, l.listener, l.chain = chainNode(i), "chain", "chain"
-			w.sessions = append(w.sessions, session{len(w.legs), len(w.legs)})
+			w.sessions = append(w.sessions, session{first: len(w.legs), last: len(w.legs)})
 		}
 		w.legs = append(w.legs, l)
 	}

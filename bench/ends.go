@@ -48,16 +48,48 @@ func (e *Ends) take() ([]*passport.ConnEnd, []*passport.RequestEnd) {
 // journey is one request over one hop, and over those behind it, with all of its
 // ends.
 type journey struct {
-	dialled      *passport.RequestEnd
-	dialledConn  *passport.ConnEnd
-	relays       []relay
-	accepted     *passport.RequestEnd
-	acceptedConn *passport.ConnEnd
-	next         []*journey // in order of their beginning
+	dialled  *passport.RequestEnd
+	accepted *passport.RequestEnd
+	wires    []passport.Wire // more than one where nodes between carry the bytes on and see no request
+	next     []*journey      // in order of their beginning
 }
 
-// relay is a node between that carried the bytes on and saw no request.
-type relay struct{ accepted, dialled *passport.ConnEnd }
+func (j *journey) dialledConn() *passport.ConnEnd  { return j.wires[0].Dialled }
+func (j *journey) acceptedConn() *passport.ConnEnd { return j.wires[len(j.wires)-1].Accepted }
+
+// relays are the nodes between.
+func (j *journey) relays() []string {
+	var out []string
+	for _, w := range j.wires[:len(j.wires)-1] {
+		out = append(out, w.Accepted.Node)
+	}
+	return out
+}
+
+// carrier is TLS on a journey's wires from the first to the last.
+type carrier struct{ first, last int }
+
+// carriers are those of a hop, in the order in which they begin.
+func (j *journey) carriers() []carrier {
+	var out []carrier
+	for i, w := range j.wires {
+		if w.Dialled.TLS != nil {
+			out = append(out, carrier{i, j.terminated(i)})
+		}
+	}
+	return out
+}
+
+// terminated is the wire whose accepting end terminates what is dialled on
+// another: the last, where nobody tells that it does.
+func (j *journey) terminated(wire int) int {
+	for i := wire; i < len(j.wires); i++ {
+		if t := j.wires[i].Accepted.TLS; t != nil && t.Complete {
+			return i
+		}
+	}
+	return len(j.wires) - 1
+}
 
 // journeys joins ends to the requests that a node began for itself, at or after
 // a moment. A request is left out of which an end is missing.
@@ -80,17 +112,9 @@ func follow(x *passport.Exchange) *journey {
 	if x.Dialled == nil || x.Accepted == nil || x.Dialled.Status == 0 || len(x.Wires) == 0 {
 		return nil
 	}
-	last := len(x.Wires) - 1
-	j := &journey{dialled: x.Dialled, accepted: x.Accepted, dialledConn: x.Wires[0].Dialled, acceptedConn: x.Wires[last].Accepted}
-	if j.dialledConn == nil || j.acceptedConn == nil {
+	j := &journey{dialled: x.Dialled, accepted: x.Accepted, wires: x.Wires}
+	if slices.ContainsFunc(j.wires, func(w passport.Wire) bool { return w.Dialled == nil || w.Accepted == nil }) {
 		return nil
-	}
-	for i := range last {
-		r := relay{x.Wires[i].Accepted, x.Wires[i+1].Dialled}
-		if r.accepted == nil || r.dialled == nil {
-			return nil
-		}
-		j.relays = append(j.relays, r)
 	}
 	for _, n := range x.Next {
 		if n.Dialled.Mirror != "" {

@@ -21,17 +21,25 @@ func (w *way) told(j *journey) []WayHop {
 	session := 0
 	for _, h := range j.hops() {
 		hop := WayHop{From: h.dialled.Node, To: h.accepted.Node}
-		for _, r := range h.relays {
-			hop.Relays = append(hop.Relays, r.accepted.Node)
+		for _, node := range h.relays() {
+			hop.Relays = append(hop.Relays, WayRelay{Node: node})
 		}
-		if t := h.dialledConn.TLS; t != nil {
+		for _, c := range h.carriers() {
 			session++
-			hop.TLS = &WayTLS{Session: session, Version: t.Version, Group: t.Group}
-			if t.Peer != nil {
-				hop.TLS.Key = t.Peer.Key
+			t := &WayTLS{Session: session}
+			if seen := h.wires[c.first].Dialled.TLS; seen != nil {
+				t.Version, t.Group = seen.Version, seen.Group
+				if seen.Peer != nil {
+					t.Key = seen.Peer.Key
+				}
 			}
-			if t := h.acceptedConn.TLS; t != nil && t.Peer != nil {
-				hop.TLS.ClientKey = t.Peer.Key
+			if seen := h.wires[c.last].Accepted.TLS; seen != nil && seen.Peer != nil {
+				t.ClientKey = seen.Peer.Key
+			}
+			if c.first == 0 {
+				hop.TLS = t
+			} else {
+				hop.Relays[c.first-1].TLS = t
 			}
 		}
 		out = append(out, hop)
@@ -258,20 +266,15 @@ func (r *run) ablate(c *Cell) {
 	if c.Bill == nil || c.Chain != nil || c.Baseline || c.Plaintext > 0 {
 		return
 	}
-	session := 0
-	for i, hop := range c.Bill.Hops {
-		if r.report.Way[min(i, len(r.report.Way)-1)].TLS == nil {
-			continue
-		}
-		session++
+	for i, s := range r.way.sessions {
 		v := c.Variant
-		v.Plaintext = session
+		v.Plaintext = i + 1
 		off := r.cellOf(v)
 		if off == nil {
 			continue
 		}
-		a := Ablation{Of: c.Name, Session: session, From: hop.From, To: hop.To}
-		a.InPath = inPath(c.repetitions, i)
+		a := Ablation{Of: c.Name, Session: i + 1, From: r.way.legs[s.first].from, To: r.way.legs[s.last].to}
+		a.InPath = inPath(c.repetitions, s)
 		a.Difference = paired(totals(c.repetitions), totals(off.repetitions), minus)
 		if c.CPU != nil {
 			a.CPU = pairedCPU(c.repetitions, off.repetitions, cpuOf(everyNode), cpuOf(everyNode), minus)
@@ -283,15 +286,15 @@ func (r *run) ablate(c *Cell) {
 	}
 }
 
-// inPath is what the timers tell of a hop's TLS.
-func inPath(reps []repetition, hop int) stats.Estimate {
+// inPath is what the timers tell of a session.
+func inPath(reps []repetition, of session) stats.Estimate {
 	var byRep [][]float64
 	for _, rep := range reps {
 		var mine []float64
 		for _, j := range rep.journeys {
 			sum := 0.0
 			for _, s := range j.spans() {
-				if s.hop == hop && (s.part == partHandshake || s.part == partFinish) {
+				if s.hop == of.hop && s.wire == of.wire && (s.part == partHandshake || s.part == partFinish) {
 					sum += micros(s.to.Sub(s.from))
 				}
 			}

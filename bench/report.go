@@ -38,7 +38,13 @@ type WayHop struct {
 	To   string  `json:"to"`            // the node that accepts
 	TLS  *WayTLS `json:"tls,omitempty"` // nil: none begins here
 	// Relays are the nodes that carry the bytes on unread.
-	Relays []string `json:"relays,omitempty"`
+	Relays []WayRelay `json:"relays,omitempty"`
+}
+
+// WayRelay is a node between that carries bytes on.
+type WayRelay struct {
+	Node string  `json:"node"`          // its name in the plan
+	TLS  *WayTLS `json:"tls,omitempty"` // that it begins itself, around what it carries; nil: none
 }
 
 // WayTLS is a session of the way.

@@ -125,22 +125,21 @@ type leg struct {
 }
 
 // session is TLS from the node that dials the first of its legs to the one that
-// accepts the last.
-type session struct{ first, last int }
+// accepts the last. On the way of requests it is that of a hop's wire.
+type session struct{ first, last, hop, wire int }
 
 // wayOf is that of a request.
 func wayOf(j *journey) way {
 	var w way
-	for _, hop := range j.hops() {
-		first := len(w.legs)
-		at := hop.dialledConn
-		for _, r := range hop.relays {
-			w.legs = append(w.legs, leg{from: at.Node, to: r.accepted.Node, cluster: at.Cluster, listener: r.accepted.Listener, chain: chainChosen(r.accepted.Chose)})
-			at = r.dialled
+	for i, hop := range j.hops() {
+		for _, c := range hop.carriers() {
+			w.sessions = append(w.sessions, session{len(w.legs) + c.first, len(w.legs) + c.last, i, c.first})
 		}
-		w.legs = append(w.legs, leg{from: at.Node, to: hop.accepted.Node, cluster: at.Cluster, listener: hop.acceptedConn.Listener, chain: chainChosen(hop.acceptedConn.Chose)})
-		if hop.dialledConn.TLS != nil {
-			w.sessions = append(w.sessions, session{first, len(w.legs) - 1})
+		for _, wire := range hop.wires {
+			w.legs = append(w.legs, leg{
+				from: wire.Dialled.Node, cluster: wire.Dialled.Cluster,
+				to: wire.Accepted.Node, listener: wire.Accepted.Listener, chain: chainChosen(wire.Accepted.Chose),
+			})
 		}
 	}
 	w.legs[0].cluster = ""
@@ -148,7 +147,7 @@ func wayOf(j *journey) way {
 	for len(last.next) > 0 {
 		last = last.next[len(last.next)-1]
 	}
-	w.ends = last.acceptedConn.Kind != string(plan.AppKind)
+	w.ends = last.acceptedConn().Kind != string(plan.AppKind)
 	return w
 }
 
@@ -172,7 +171,7 @@ func (w *way) direct(p *plan.Plan, r proxy.ClientRequest, client *plan.ClientTLS
 	r.Peer = l.to
 	out := &way{legs: []leg{{from: clientNode, to: l.to, listener: l.listener, chain: l.chain}}}
 	if i := slices.IndexFunc(w.sessions, func(s session) bool { return s.last == len(w.legs)-1 }); i >= 0 {
-		out.sessions = []session{{0, 0}}
+		out.sessions = []session{{}}
 		if w.sessions[i].first > 0 {
 			client = dialled
 		}

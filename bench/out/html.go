@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"strings"
 
 	"hoplab.dev/bench"
 	"hoplab.dev/bench/stats"
@@ -15,7 +14,7 @@ import (
 var reportHTML string
 
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"ms": ms, "join": func(l []string) string { return strings.Join(l, ", ") },
+	"ms": ms, "session": session, "around": around,
 	"whole":    func(v float64) string { return fmt.Sprintf("%.0f", v) },
 	"estimate": func(e stats.Estimate) template.HTML { return interval(e, number) },
 	"ratio": func(e stats.Estimate) template.HTML {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -57,18 +58,10 @@ func (t *text) table(format string, args ...any) {
 func (t *text) head(r *bench.Report) {
 	t.line("%s: %s", r.Scenario, r.URL)
 	for _, h := range r.Way {
-		via := ""
-		if len(h.Relays) > 0 {
-			via = " through " + strings.Join(h.Relays, ", ") + ", unread"
+		t.line("  %s -> %s\t%s", h.From, h.To, session(h.TLS))
+		for _, r := range h.Relays {
+			t.line("    unread through %s\t%s", r.Node, around(r.TLS))
 		}
-		what := "plaintext"
-		if s := h.TLS; s != nil {
-			what = fmt.Sprintf("session %d: %s, %s, %s", s.Session, s.Version, s.Group, s.Key)
-			if s.ClientKey != "" {
-				what += ", mutual with " + s.ClientKey
-			}
-		}
-		t.line("  %s -> %s%s\t%s", h.From, h.To, via, what)
 	}
 	m := r.Machine
 	pinned := ""
@@ -79,6 +72,22 @@ func (t *text) head(r *bench.Report) {
 	t.line("%s, %d CPUs%s, %s %s, %s %s%s, load %s", m.CPU, m.CPUs, pinned, m.OS, m.Kernel, m.Go, m.Arch, prefixed(" ", m.GOAMD64), m.Load)
 	t.line("%s; %d repetitions of %s in random order, %s before each dropped; [95 %% intervals]",
 		r.At.Format("2006-01-02 15:04"), r.Repetitions, ms(r.Duration), ms(r.Warmup))
+}
+
+// session is what TLS there is.
+func session(s *bench.WayTLS) string {
+	if s == nil {
+		return "plaintext"
+	}
+	return fmt.Sprintf("session %d: %s, %s, %s%s", s.Session, s.Version, s.Group, s.Key, prefixed(", mutual with ", s.ClientKey))
+}
+
+// around is what TLS a node puts around what it carries on.
+func around(s *bench.WayTLS) string {
+	if s == nil {
+		return ""
+	}
+	return "around it from there on " + session(s)
 }
 
 func (t *text) cells(r *bench.Report) {
@@ -108,14 +117,19 @@ func (t *text) bill(c bench.Cell) {
 	for i, h := range b.Hops {
 		t.line("hop %d  %s -> %s\t%s\t", i+1, h.From, h.To, split(h.Sum))
 		for _, p := range h.Parts {
-			node := h.From
-			if p.Side == "accepting" {
+			node, seen := h.From, within(h.Handshake, p)
+			switch p.Side {
+			case "accepting":
 				node = h.To
+			case "relaying":
+				node, seen = strings.Join(h.Relays, ", "), ""
 			}
-			t.line("  %s\t%s\t%s%s", p.Name, split(p.Micros), node, prefixed(": ", within(h.Handshake, p)))
+			t.line("  %s\t%s\t%s%s", p.Name, split(p.Micros), node, prefixed(": ", seen))
 		}
-		if used, ok := cpu[h.To]; ok {
-			t.line("  CPU of %s\t%s\tby the kernel's account, both its sides", h.To, split(used))
+		for _, node := range append(slices.Clone(h.Relays), h.To) {
+			if used, ok := cpu[node]; ok {
+				t.line("  CPU of %s\t%s\tby the kernel's account, both its sides", node, split(used))
+			}
 		}
 	}
 	t.line("sum of the hops\t%.0f\t", b.Total.Value-b.Unaccounted.Value)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func benchCommand() *command {
 	o := &benchOptions{flags: newFlags("bench")}
 	f := o.flags
 	m := &o.matrix
-	f.StringVar(&o.url, "url", "", "what the client asks for (default: what the scenario's first check asks that expects success)")
+	f.StringVar(&o.url, "url", "", "what is asked for, as the scenario's check asks for it, if one does (default: what the first check asks that expects success)")
 	f.StringSliceVar(&m.Handshakes, "handshake", []string{bench.Full, bench.Resumed}, "full, resumed")
 	f.StringSliceVar(&m.Connections, "connections", []string{bench.New, bench.Reuse}, "new, new-at-client, reuse")
 	f.StringSliceVar(&m.TLS, "tls", nil, "1.2, 1.3 (default: as the scenario has it; so below)")
@@ -220,16 +221,18 @@ func (o *benchOptions) check() error {
 	return nil
 }
 
-// request is what is asked: the URL that was given, else what the scenario's
-// first check asks, else a name that leads to an edge.
+// request is what is asked: the URL that was given, as the scenario's check asks
+// for it, else what its first check asks, else a name that leads to an edge.
 func (o *benchOptions) request(ctx context.Context, l *lab, t *testbed.Testbed) (control.TraceRequest, error) {
+	if s := l.out.World.Scenario; s != nil {
+		if check := checked(s.Spec.Checks, o.url); check != nil {
+			client := t.Client()
+			defer client.Close()
+			return checks.Request(ctx, check.Request, client)
+		}
+	}
 	if o.url != "" {
 		return control.TraceRequest{URL: o.url}, nil
-	}
-	if s := l.out.World.Scenario; s != nil && len(s.Spec.Checks) > 0 {
-		client := t.Client()
-		defer client.Close()
-		return checks.Request(ctx, checked(s.Spec.Checks).Request, client)
 	}
 	for _, h := range l.out.Plan.Hosts {
 		if n := l.out.Plan.Node(h.Node); n != nil && n.Kind == plan.Edge {
@@ -239,12 +242,21 @@ func (o *benchOptions) request(ctx context.Context, l *lab, t *testbed.Testbed) 
 	return control.TraceRequest{}, usage("hoplab bench --url https://HOST/ SCENARIO", "bench: the scenario has no check, and nothing else says what to ask")
 }
 
-// checked is the first check that expects success, else the first.
-func checked(all []manifest.ScenarioCheck) manifest.ScenarioCheck {
-	i := slices.IndexFunc(all, func(c manifest.ScenarioCheck) bool {
-		return strings.HasPrefix(c.Request.URL, "http") && c.Expect.Ended == nil && c.Expect.Status != nil && *c.Expect.Status/100 == 2
-	})
-	return all[max(i, 0)]
+// checked is the first check that asks for a URL and expects success, else the
+// first that asks for it. Of no URL it is the first of all; nil: there is none.
+func checked(all []manifest.ScenarioCheck, url string) *manifest.ScenarioCheck {
+	var first *manifest.ScenarioCheck
+	for i := range all {
+		c := &all[i]
+		if url != "" && c.Request.URL != url {
+			continue
+		}
+		if strings.HasPrefix(c.Request.URL, "http") && c.Expect.Ended == nil && c.Expect.Status != nil && *c.Expect.Status/100 == 2 {
+			return c
+		}
+		first = cmp.Or(first, c)
+	}
+	return first
 }
 
 // processesBesides is how many nodes there are that no plan of a scenario has.
