@@ -30,6 +30,18 @@ test-all: ## with the race detector, and curl, openssl and h2spec as judges: a m
 test-docker: ## docker-compose.yml with a real engine; needs Docker, Compose, curl and nginx
 	HOPLAB_DOCKER=1 CGO_ENABLED=0 $(GO) test -count=1 -run TestDocker ./deploy
 
+.PHONY: bench-peers
+bench-peers: bin/hoplab ## hoplab beside nginx, HAProxy and Caddy, where they are installed
+	bin/hoplab bench tinfoil --peer nginx,haproxy,caddy --ablation=false --baseline=false --overhead=false
+
+.PHONY: bench-claims
+bench-claims: bin/hoplab ## measure docs/benchmarks.md anew, for a quarter of an hour; needs those three too
+	$(GO) run ./bench/claims -o docs/benchmarks.md
+
+.PHONY: bench-code
+bench-code: ## Go benchmarks of handshakes and requests, by personality, with allocations
+	CGO_ENABLED=0 $(GO) test -run=- -bench=. -benchmem ./proxy ./passport
+
 .PHONY: lint
 lint: ## formatting, vet, staticcheck, tidy modules, other systems
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt wants the files above'; exit 1; }
@@ -45,4 +57,4 @@ update: ## rewrite the golden files and generated docs
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile

@@ -91,6 +91,10 @@ var varying = []struct {
 	pattern *regexp.Regexp
 	with    string
 }{
+	{regexp.MustCompile(`[0-9.]+ +\[([0-9.]+, [0-9.]+|\?)\]`), "ESTIMATE"},
+	{regexp.MustCompile(`median [0-9]+`), "median N"},
+	{regexp.MustCompile(`[0-9.]+ % of`), "N % of"},
+	{regexp.MustCompile(`(sum of the hops +)[0-9]+`), "${1}N"},
 	{regexp.MustCompile(`[0-9.]+ (ms|µs|s)\b`), "DURATION"},
 	{regexp.MustCompile(`[0-9]+ (days|hours) left`), "TIME left"},
 	{regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+Z?`), "DATE"},

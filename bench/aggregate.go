@@ -218,7 +218,7 @@ func makeBill(repetitions [][]*journey) *Bill {
 // parts are all there may be, in the order of a request's way.
 var parts = []struct{ side, name string }{
 	{dialling, partPrepare}, {dialling, partConnect}, {dialling, partHandshake}, {dialling, partSend}, {accepting, partFinish},
-	{relaying, partConnect}, {relaying, partHandshake}, {relaying, partFinish}, {dialling, partThere}, {accepting, partParse}, {accepting, partRoute}, {accepting, partApp}, {accepting, partBetween},
+	{relaying, partConnect}, {relaying, partHandshake}, {relaying, partFinish}, {accepting, partAccept}, {dialling, partThere}, {accepting, partParse}, {accepting, partRoute}, {accepting, partApp}, {accepting, partBetween},
 	{accepting, partAnswer}, {dialling, partBack}, {dialling, partReadHead}, {dialling, partReadBody},
 }
 

@@ -19,6 +19,7 @@ const (
 	partHandshake = "handshake"  // TLS, from the ClientHello until the dialling side may send
 	partSend      = "send"       // the request is written
 	partFinish    = "finish"     // TLS, what the accepting side does after the dialling one has sent
+	partAccept    = "accept"     // a connection is set up on which the request comes
 	partThere     = "there"      // the request is on its way, and its reader wakes
 	partParse     = "parse"      // the head is read
 	partRoute     = "route"      // what the node does before it asks the next one
@@ -79,8 +80,11 @@ func (j *journey) spans() []span {
 			from, to := handshake(j.wires[j.terminated(0)].Accepted)
 			add(accepting, partFinish, later(from, sent), to)
 		}
-		arrived := a.Started.Add(-ap.Parse)
-		around(dialling, partThere, later(sent, a.Started.Add(-ap.Waited)), arrived)
+		arrived, waiting := a.Started.Add(-ap.Parse), a.Started.Add(-ap.Waited)
+		if j.isNew() {
+			add(accepting, partAccept, later(sent, j.acceptedConn().Opened), waiting)
+		}
+		around(dialling, partThere, later(sent, waiting), arrived)
 		add(accepting, partParse, arrived, a.Started)
 		answered := a.Started.Add(ap.Answered)
 		at, part := a.Started, partRoute

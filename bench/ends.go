@@ -36,12 +36,14 @@ func (e *Ends) Request(r passport.RequestEnd) {
 	e.requests = append(e.requests, &r)
 }
 
-// take gives what came, and forgets it.
+// take gives what came, and forgets it. Connections that are open stay: the next
+// measurement may use them.
 func (e *Ends) take() ([]*passport.ConnEnd, []*passport.RequestEnd) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	conns, requests := slices.Collect(maps.Values(e.conns)), e.requests
-	e.conns, e.requests = map[string]*passport.ConnEnd{}, nil
+	maps.DeleteFunc(e.conns, func(_ string, c *passport.ConnEnd) bool { return !c.Closed.IsZero() })
+	e.requests = nil
 	return conns, requests
 }
 

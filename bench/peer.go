@@ -54,8 +54,8 @@ func (r *run) peerHops(v *Variant, p *plan.Plan) ([]peers.Hop, error) {
 		}
 		h := peers.Hop{Name: l.to, Reuse: v.Connections != New, Resume: v.Handshake == Resumed}
 		chain := r.way.chainOf(p, l)
-		if chain == nil && r.way.session(i) {
-			return nil, fmt.Errorf("%s carries TLS on unread", l.to)
+		if l.relay {
+			return nil, fmt.Errorf("%s carries bytes on unread, and other programs are made to read HTTP", l.to)
 		}
 		if chain != nil {
 			h.Server = r.peerTLS(chain.TLS.Certificates[0], chain.TLS.Trust, &chain.TLS.TLSParameters)
@@ -80,16 +80,6 @@ func (r *run) peerHops(v *Variant, p *plan.Plan) ([]peers.Hop, error) {
 		return nil, fmt.Errorf("nobody is between the client and the app")
 	}
 	return hops, nil
-}
-
-// session tells whether TLS is on a leg.
-func (w *way) session(leg int) bool {
-	for _, s := range w.sessions {
-		if s.first <= leg && leg <= s.last {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *run) peerTLS(certificate, trust string, p *plan.TLSParameters) *peers.TLS {

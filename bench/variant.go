@@ -122,6 +122,7 @@ type leg struct {
 	cluster  string // of the dialling node; "" of the client
 	listener string // of the accepting node; "" of an app
 	chain    string // its filter chain
+	relay    bool   // it carries the bytes on unread
 }
 
 // session is TLS from the node that dials the first of its legs to the one that
@@ -135,10 +136,11 @@ func wayOf(j *journey) way {
 		for _, c := range hop.carriers() {
 			w.sessions = append(w.sessions, session{len(w.legs) + c.first, len(w.legs) + c.last, i, c.first})
 		}
-		for _, wire := range hop.wires {
+		for k, wire := range hop.wires {
 			w.legs = append(w.legs, leg{
 				from: wire.Dialled.Node, cluster: wire.Dialled.Cluster,
 				to: wire.Accepted.Node, listener: wire.Accepted.Listener, chain: chainChosen(wire.Accepted.Chose),
+				relay: k < len(hop.wires)-1,
 			})
 		}
 	}

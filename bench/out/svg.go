@@ -132,7 +132,7 @@ var kinds = []struct {
 	name  string
 	parts []string
 }{
-	{"connect", []string{"prepare", "connect"}},
+	{"connect", []string{"prepare", "connect", "accept"}},
 	{"TLS", []string{"handshake", "finish"}},
 	{"on the way, and waking", []string{"send", "there", "back"}},
 	{"HTTP", []string{"parse", "route", "answer", "read", "read body", "in between"}},

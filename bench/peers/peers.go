@@ -46,14 +46,19 @@ type program struct {
 	// whether its session was resumed.
 	configure func(h *placed) string
 	args      func(config string) []string
-	// resumed and full are what it logs.
+	// resumed and full are what it logs: a line, or what is in one.
 	resumed, full string
 }
 
-var programs = map[string]program{"nginx": nginx, "haproxy": haproxy}
+// logs tells whether a line says something. What is short must be all of it.
+func (p *program) logs(line, what string) bool {
+	return line == what || len(what) > 1 && strings.Contains(line, what)
+}
+
+var programs = map[string]program{"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
 
 // Names are the programs that can be asked for.
-func Names() []string { return []string{"nginx", "haproxy"} }
+func Names() []string { return []string{"nginx", "haproxy", "caddy"} }
 
 // find looks for a program, also where only root's PATH has it.
 func find(command string) (string, error) {
@@ -149,6 +154,7 @@ func (c *Chain) start(ctx context.Context, path string, h *placed) error {
 	defer said.Close()
 	cmd := exec.Command(path, c.program.args(config)...)
 	cmd.Stdout, cmd.Stderr = said, said
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "HOME="+filepath.Dir(config)) // of one that is in Go
 	apart(cmd)
 	if err := cmd.Start(); err != nil {
 		return err
@@ -218,10 +224,10 @@ func (c *Chain) Sessions() (resumed, full []int, err error) {
 		}
 		r, f := 0, 0
 		for line := range strings.Lines(string(text)) {
-			switch strings.TrimSpace(line) {
-			case c.program.resumed:
+			switch line = strings.TrimSpace(line); {
+			case c.program.logs(line, c.program.resumed):
 				r++
-			case c.program.full:
+			case c.program.logs(line, c.program.full):
 				f++
 			}
 		}

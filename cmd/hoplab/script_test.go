@@ -94,6 +94,7 @@ func runScripts(t *testing.T, files, env []string) {
 			"exits": cmdExits, "start": cmdStart, "await": cmdAwait, "end": cmdEnd, "until": cmdUntil, "nudge": cmdNudge,
 			"json": cmdJSON, "get": cmdGet, "drip": cmdDrip, "plain": cmdPlain, "edit": cmdEdit, "refused": cmdRefused,
 			"gone": cmdGone, "killnode": cmdKillNode, "nonodes": cmdNoNodes, "hold": cmdHold, "release": cmdRelease,
+			"benchmarks": cmdBenchmarks,
 		},
 		Setup: func(e *testscript.Env) error {
 			// The path of a unix socket has 103 bytes at most, and a script's own
