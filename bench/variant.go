@@ -42,7 +42,7 @@ type Variant struct {
 	Plaintext int `json:"plaintext,omitempty"`
 	// Quiet: nodes keep no record of what they do, and count nothing.
 	Quiet bool `json:"quiet,omitempty"`
-	// Observed: nodes record and count as ever, and measure no phases.
+	// Observed: nodes record and count as in one process, and measure no phases.
 	Observed bool `json:"observed,omitempty"`
 
 	// Chain is the number of TLS hops of a chain of gateways before the app,
@@ -196,6 +196,8 @@ func (w *way) change(base *plan.Plan, client *plan.ClientTLS, v *Variant) (*plan
 		switch {
 		case v.Quiet:
 			n.Recording = plan.RecordNothing
+		case v.Observed:
+			n.Recording = plan.RecordKept
 		case v.bills():
 			n.Recording = plan.RecordPhases
 		}

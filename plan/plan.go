@@ -168,6 +168,7 @@ const (
 	RecordEnds    Recording = ""       // the end of each, at once
 	RecordNothing Recording = "off"    // nothing
 	RecordPhases  Recording = "phases" // ends with the phases of handshakes and requests
+	RecordKept    Recording = "kept"   // the end of each, to nobody but itself: what recording costs a node can be seen
 )
 
 // Cluster finds a cluster by name; nil when there is none.

@@ -22,7 +22,7 @@ func (s Source) String() string {
 	if s.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf("%s:%d:%d", s.File, s.Line, s.Column)
+	return s.File + ":" + strconv.Itoa(s.Line) + ":" + strconv.Itoa(s.Column)
 }
 
 // Short is "file:line", the form in which a passport is drawn.
@@ -30,7 +30,7 @@ func (s Source) Short() string {
 	if s.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf("%s:%d", s.File, s.Line)
+	return s.File + ":" + strconv.Itoa(s.Line)
 }
 
 // MarshalText writes the form of String.

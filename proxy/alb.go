@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
@@ -18,7 +19,15 @@ import (
 
 // alb behaves as an AWS Application Load Balancer. "ALB guide" below is AWS's
 // Elastic Load Balancing Application Load Balancers user guide.
-type alb struct{ options plan.ALBOptions }
+type alb struct {
+	options  plan.ALBOptions
+	resource string // the load balancer as its logs name it: app/NAME/ID
+}
+
+func newALB(o plan.ALBOptions) *alb {
+	sum := sha256.Sum256([]byte(o.LoadBalancer))
+	return &alb{o, "app/" + o.LoadBalancer + "/" + hex.EncodeToString(sum[:8])}
+}
 
 // limits: ALB guide, "Quotas" (header 64 KB, response 32 KB), "Listeners" (128
 // requests and 10,000 in all per HTTP/2 connection), load balancer attribute

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ func (a *alb) requestLog(x *exchange) string {
 		requestTime = seconds(x.sentAt)
 	}
 	if x.out != nil {
-		targetStatus = fmt.Sprint(x.out.Status)
+		targetStatus = strconv.Itoa(x.out.Status)
 		targetStatuses = targetStatus
 		targetTime = seconds(x.headAt - x.sentAt)
 		responseTime = seconds(time.Since(x.began) - x.headAt)
@@ -65,10 +66,10 @@ func (a *alb) requestLog(x *exchange) string {
 		}
 	}
 	host := withoutPort(x.req.authority)
-	url := fmt.Sprintf("%s://%s:%d%s", x.req.scheme, host, x.d.at.port, x.req.path)
-	request := quote(x.req.method + " " + url + " " + version)
+	url := x.req.scheme + "://" + host + ":" + strconv.Itoa(x.d.at.port) + x.req.path
+	request := x.req.method + " " + url + " " + version
 	if x.req.method == "-" { // no request could be read
-		request = quote(fmt.Sprintf("- %s://%s:%d- -", x.req.scheme, host, x.d.at.port))
+		request = fmt.Sprintf("- %s://%s:%d- -", x.req.scheme, host, x.d.at.port)
 	}
 	received := int64(x.req.headBytes) + x.w.bytesRead()
 	if x.req.headBytes == 0 { // of HTTP/2 what it would be in HTTP/1.1
@@ -80,16 +81,46 @@ func (a *alb) requestLog(x *exchange) string {
 		class, reason = "Ambiguous", x.req.ambiguity
 	}
 	sum := sha256.Sum256([]byte(x.d.end.ID))
-	return strings.Join([]string{
-		kind, awsTime(time.Now()), a.resource(), x.node.env.clusterAddress(x.d.end.Remote), target,
-		requestTime, targetTime, responseTime, fmt.Sprint(x.status), targetStatus,
-		fmt.Sprint(received), fmt.Sprint(sent),
-		request, quote(dash(x.req.header.Get("User-Agent"))),
-		cipher, protocol, group, quote(dash(x.req.header.Get("X-Amzn-Trace-Id"))),
-		quote(domain), quote(cert), rule, awsTime(x.began), quote(actions), quote(dash(x.redirect)), quote("-"),
-		quote(targets), quote(targetStatuses), quote(class), quote(reason),
-		"TID_" + hex.EncodeToString(sum[:16]),
-	}, " ")
+	var l logLine
+	l.Grow(albLineSize)
+	l.plain(kind, awsTime(time.Now()), a.resource, x.node.env.clusterAddress(x.d.end.Remote), target,
+		requestTime, targetTime, responseTime, strconv.Itoa(x.status), targetStatus,
+		strconv.FormatInt(received, 10), strconv.FormatInt(sent, 10))
+	l.quoted(request, dash(x.req.header.Get("User-Agent")))
+	l.plain(cipher, protocol, group)
+	l.quoted(dash(x.req.header.Get("X-Amzn-Trace-Id")), domain, cert)
+	l.plain(rule, awsTime(x.began))
+	l.quoted(actions, dash(x.redirect), "-", targets, targetStatuses, class, reason)
+	l.plain("TID_" + hex.EncodeToString(sum[:16]))
+	return l.String()
+}
+
+// albLineSize is about what an entry has, in bytes.
+const albLineSize = 768
+
+// logLine is made of fields with a space between.
+type logLine struct{ strings.Builder }
+
+func (l *logLine) plain(fields ...string) {
+	for _, f := range fields {
+		l.space()
+		l.WriteString(f)
+	}
+}
+
+func (l *logLine) quoted(fields ...string) {
+	for _, f := range fields {
+		l.space()
+		l.WriteByte('"')
+		writeEscaped(&l.Builder, f)
+		l.WriteByte('"')
+	}
+}
+
+func (l *logLine) space() {
+	if l.Len() > 0 {
+		l.WriteByte(' ')
+	}
 }
 
 // connectionLog: an ALB's access log has no line for a connection without a
@@ -97,12 +128,6 @@ func (a *alb) requestLog(x *exchange) string {
 func (*alb) connectionLog(*downstream) string { return "" }
 
 func (*alb) tcpLog(*downstream, *tcpSession) string { return "" }
-
-// resource is the load balancer as its logs name it: app/NAME/ID.
-func (a *alb) resource() string {
-	sum := sha256.Sum256([]byte(a.options.LoadBalancer))
-	return "app/" + a.options.LoadBalancer + "/" + hex.EncodeToString(sum[:8])
-}
 
 // logAddress is the target as an ALB's log names it: with instance targets
 // the port is the node's.
@@ -133,16 +158,7 @@ func (d *downstream) servedARN() string {
 
 func awsTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
-func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", max(d, 0).Seconds()) }
-
-// quote puts a log field between quotes.
-func quote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	writeEscaped(&b, s)
-	b.WriteByte('"')
-	return b.String()
-}
+func seconds(d time.Duration) string { return strconv.FormatFloat(max(d, 0).Seconds(), 'f', 3, 64) }
 
 func escaped(s string) string {
 	var b strings.Builder
@@ -152,14 +168,15 @@ func escaped(s string) string {
 
 // writeEscaped keeps what strangers sent from breaking out of a log field.
 func writeEscaped(b *strings.Builder, s string) {
+	clean := 0 // from here on nothing was to be escaped
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\' || c < 0x20 || c >= 0x7f:
+		if c := s[i]; c == '"' || c == '\\' || c < 0x20 || c >= 0x7f {
+			b.WriteString(s[clean:i])
 			fmt.Fprintf(b, "\\x%02X", c)
-		default:
-			b.WriteByte(c)
+			clean = i + 1
 		}
 	}
+	b.WriteString(s[clean:])
 }
 
 func dash(s string) string {

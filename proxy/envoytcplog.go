@@ -1,8 +1,7 @@
 package proxy
 
 import (
-	"fmt"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -24,12 +23,13 @@ func (e *envoy) bytesLog(d *downstream, s *tcpSession, details string) string {
 	}
 	cluster, host, local := s.upstream()
 	address := d.node.env.clusterAddress
-	return strings.Join([]string{
-		"[" + envoyTime(d.opened) + "]", `"- - -"`, "0", dash(s.flags), dash(details), dash(s.termination), quote(dash(spaceless(s.transport))),
-		fmt.Sprint(s.received), fmt.Sprint(s.sent), fmt.Sprint(time.Since(d.opened).Milliseconds()), `- "-" "-" "-" "-"`,
-		quote(dash(host)), dash(cluster), dash(local),
-		address(d.end.OriginalDestination), address(d.client), dash(escaped(d.serverName())), "-",
-	}, " ")
+	var l logLine
+	l.plain("["+envoyTime(d.opened)+"]", `"- - -"`, "0", dash(s.flags), dash(details), dash(s.termination))
+	l.quoted(dash(spaceless(s.transport)))
+	l.plain(strconv.FormatInt(s.received, 10), strconv.FormatInt(s.sent, 10), millis(time.Since(d.opened)), `- "-" "-" "-" "-"`)
+	l.quoted(dash(host))
+	l.plain(dash(cluster), dash(local), address(d.end.OriginalDestination), address(d.client), dash(escaped(d.serverName())), "-")
+	return l.String()
 }
 
 // upstream is where a session went, by the names of logs; "" where it did not.

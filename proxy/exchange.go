@@ -69,6 +69,7 @@ func (n *Node) exchange(ctx context.Context, d *downstream, req *request, w resp
 		Ordinal: ordinal, Protocol: wireProtocol(req.major),
 		RequestID: req.header.Get("X-Request-Id"), TraceID: req.header.Get("X-Amzn-Trace-Id"),
 		Method: req.method, Scheme: req.scheme, Authority: req.authority, Path: req.path, Started: x.began,
+		Chose: make([]passport.Choice, 0, choices),
 	}
 	x.end.Phases = req.phases(x.began)
 	res := n.personality().receive(x)
@@ -240,6 +241,10 @@ func firstSource(a, b plan.Source) plan.Source {
 	}
 	return b
 }
+
+// choices are as many as most requests have: virtual host, route, cluster and
+// endpoint.
+const choices = 4
 
 func (x *exchange) chose(what, name, because string, source plan.Source) {
 	x.end.Chose = append(x.end.Chose, passport.Choice{What: what, Name: name, Because: because, Source: source.String()})

@@ -113,10 +113,14 @@ func (f format) text(x *exchange, res *response) string {
 	return b.String()
 }
 
+// envoyLineSize is about what a line of Istio's log has, in bytes.
+const envoyLineSize = 512
+
 // line is a line of a log, where what is not there is a dash. What strangers
 // sent cannot end a field.
 func (f format) line(x *exchange) string {
 	var b strings.Builder
+	b.Grow(envoyLineSize)
 	for i := range f {
 		p := &f[i]
 		if p.operator == nil {

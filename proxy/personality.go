@@ -89,7 +89,7 @@ func newPersonality(p plan.Node) (personality, error) {
 		if p.ALB == nil {
 			return nil, fmt.Errorf("%s: an ALB without its options", p.Name)
 		}
-		return &alb{options: *p.ALB}, nil
+		return newALB(*p.ALB), nil
 	case plan.EnvoyGateway, plan.EnvoySidecar:
 		e := &envoy{gateway: p.Personality == plan.EnvoyGateway}
 		if p.Envoy != nil {

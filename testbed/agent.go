@@ -195,7 +195,7 @@ func (a *agent) obey(ctx context.Context, o *control.Orders) error {
 		return fmt.Errorf("it is of kind %s and was started as %s", n.Kind, a.kind)
 	}
 	a.materials.Update(o.Materials)
-	a.ends.hold(o.Plan.Node(a.name).Recording == plan.RecordPhases)
+	a.ends.record(o.Plan.Node(a.name).Recording)
 	err := a.site.apply(ctx, orders{
 		plan: o.Plan, keys: o.KeyAlgorithm, publish: o.Publish,
 		runs: func(n *plan.Node) bool { return n.Name == a.name },

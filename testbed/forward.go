@@ -6,9 +6,11 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hoplab.dev/passport"
+	"hoplab.dev/plan"
 	"hoplab.dev/testbed/control"
 )
 
@@ -34,6 +36,8 @@ type forwarder struct {
 	holds bool // ends wait until they are collected
 	lost  int  // of them, as there were too many
 
+	keeper atomic.Pointer[passport.Recorder] // ends are for it alone; nil: they are told
+
 	sending sync.Mutex // one batch at a time
 }
 
@@ -43,6 +47,10 @@ func newForwarder() *forwarder {
 
 // Conn is passport.Sink's.
 func (f *forwarder) Conn(e passport.ConnEnd) {
+	if keeper := f.keeper.Load(); keeper != nil {
+		keeper.Conn(e)
+		return
+	}
 	f.mu.Lock()
 	queued := f.fresh[e.ID]
 	told := queued
@@ -75,7 +83,13 @@ func (f *forwarder) repeat() {
 }
 
 // Request is passport.Sink's.
-func (f *forwarder) Request(e passport.RequestEnd) { f.add(control.End{Request: &e}) }
+func (f *forwarder) Request(e passport.RequestEnd) {
+	if keeper := f.keeper.Load(); keeper != nil {
+		keeper.Request(e)
+		return
+	}
+	f.add(control.End{Request: &e})
+}
 
 func (f *forwarder) add(e control.End) {
 	f.mu.Lock()
@@ -114,12 +128,20 @@ func (f *forwarder) rouse() {
 	}
 }
 
-// hold has ends wait until they are collected, or wait no more.
-func (f *forwarder) hold(holds bool) {
+// record has ends told at once, or wait until they are collected, or kept as one
+// process that is all nodes keeps them.
+func (f *forwarder) record(r plan.Recording) {
+	var keeper *passport.Recorder
+	if r == plan.RecordKept {
+		keeper = passport.NewRecorder()
+	}
+	if before := f.keeper.Swap(keeper); before != nil {
+		before.Close()
+	}
 	f.mu.Lock()
-	f.holds = holds
+	f.holds = r == plan.RecordPhases
 	f.mu.Unlock()
-	if !holds {
+	if r != plan.RecordPhases {
 		f.rouse()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hoplab.dev/passport"
+	"hoplab.dev/plan"
 	"hoplab.dev/testbed/control"
 )
 
@@ -84,7 +85,7 @@ func TestForwarderCollect(t *testing.T) {
 	require.Error(t, f.collect(t.Context(), away))
 	require.NoError(t, f.collect(t.Context(), send))
 	assert.Equal(t, collectBatch, got, "not all that piled up")
-	f.hold(true)
+	f.record(plan.RecordPhases)
 	require.NoError(t, f.collect(t.Context(), send))
 	assert.Equal(t, 3*collectBatch, got)
 
