@@ -313,7 +313,17 @@ func (r *run) ready(ctx context.Context, v *Variant) (*control.Load, *way, error
 		q.From, q.Pod = clientNode, ""
 		w, q.Request, client = w.direct(r.base, q.Request, client)
 	}
-	p, client, err := w.change(r.base, client, v)
+	base := r.base
+	if v.Node > 0 {
+		var err error
+		if base, err = clone(base); err != nil {
+			return nil, nil, err
+		}
+		if w, q.Request, client, err = w.without(base, q.Request, client, v); err != nil {
+			return nil, nil, err
+		}
+	}
+	p, client, err := w.change(base, client, v)
 	if err != nil {
 		return nil, nil, &cannotError{err}
 	}

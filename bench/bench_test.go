@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -324,4 +325,51 @@ func TestLatencyOfKnownData(t *testing.T) {
 		assert.InEpsilon(t, want.exact, want.is, 0.001, "three significant figures")
 	}
 	assert.Equal(t, 100.0, l.Curve[len(l.Curve)-1][0])
+}
+
+// A node between that is not what it is: who is asked instead sees the same
+// request, by the sessions that are left.
+func TestNodesOff(t *testing.T) {
+	lab := inProcess(t, "tinfoil", tinfoil, nil)
+	o := short(Matrix{Handshakes: []string{Full}, Connections: []string{New, Reuse}, Nodes: []string{Relayed, Removed}})
+	o.Duration = 150 * time.Millisecond
+	r, err := Run(t.Context(), lab, o)
+	require.NoError(t, err)
+	is := func(node int, what string) Cell {
+		return find(t, r, fmt.Sprintf("full handshakes, connections new, node %d %s", node, what))
+	}
+	hops := func(c Cell) (out []string) {
+		require.Empty(t, c.Blank, c.Name)
+		require.NotNil(t, c.Bill, c.Name)
+		for _, h := range c.Bill.Hops {
+			out = append(out, strings.Join(append([]string{h.From}, append(h.Relays, h.To)...), " "))
+		}
+		return out
+	}
+	const alb, gateway, sidecar, app = "alb/istio-system/istio-ingress", "gateway/istio-system/istio-ingressgateway", "sidecar/netbox/netbox-0", "app/netbox/netbox-0"
+	assert.Contains(t, is(1, Relayed).Blank, alb+" reads HTTP: an ALB passes no bytes on")
+	assert.Equal(t, []string{"client " + gateway, gateway + " " + sidecar, sidecar + " " + app}, hops(is(1, Removed)))
+	assert.Contains(t, is(2, Relayed).Blank, alb+" has no workload certificate for "+sidecar)
+	assert.Contains(t, is(2, Removed).Blank, "with --key the benchmark has one")
+	assert.Equal(t, []string{"client " + alb, alb + " " + gateway, gateway + " " + sidecar + " " + app}, hops(is(3, Relayed)))
+	assert.Equal(t, []string{"client " + alb, alb + " " + gateway, gateway + " " + app}, hops(is(3, Removed)))
+	require.Len(t, r.NodesOff, 6)
+	for _, n := range r.NodesOff {
+		assert.NotZero(t, n.Difference.Value, "%+v", n)
+	}
+	assert.Equal(t, alb, r.NodesOff[0].Node)
+	assert.Positive(t, r.NodesOff[0].Difference.Value, "a session less")
+
+	// The benchmark's own certificates serve for every node.
+	o.Matrix.Keys, o.Matrix.Connections = []string{"P-256"}, []string{New}
+	r, err = Run(t.Context(), lab, o)
+	require.NoError(t, err)
+	for what, want := range map[string][]string{
+		Relayed: {"client " + alb, alb + " " + gateway + " " + sidecar, sidecar + " " + app},
+		Removed: {"client " + alb, alb + " " + sidecar, sidecar + " " + app},
+	} {
+		c := find(t, r, "full handshakes, connections new, key P-256, node 2 "+what)
+		assert.Equal(t, want, hops(c))
+		assert.Equal(t, "ECDSA-P256", c.Bill.Hops[1].Handshake.Key)
+	}
 }

@@ -20,6 +20,7 @@ type Matrix struct {
 	Rates         []float64 // of open loops, beside the closed ones
 	Jitter        time.Duration
 
+	Nodes    []string // Relayed, Removed: each node between so, too
 	Ablation bool     // each TLS session of the way in plaintext too, with new connections
 	Baseline bool     // the client asks the app, too
 	Overhead bool     // with and without recording, too
@@ -108,6 +109,11 @@ func (m *Matrix) addTo(add func(Variant), v Variant, w *way) {
 				peer.Key, peer.Peer = same.Key, name
 				add(same)
 				add(peer)
+			}
+			for _, off := range m.Nodes {
+				for i := range w.legs[:len(w.legs)-1] {
+					add(w.nodeOff(v, i+1, off))
+				}
 			}
 			if v.Connections != New {
 				continue

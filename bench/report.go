@@ -26,6 +26,7 @@ type Report struct {
 	Way       []WayHop   `json:"way"`                 // of the scenario's request
 	Cells     []Cell     `json:"cells"`               // what was measured, each variant
 	Ablations []Ablation `json:"ablations,omitempty"` // of each TLS session, per cell that was measured without it too
+	NodesOff  []NodeOff  `json:"nodesOff,omitempty"`  // of each node between, per cell that was measured without it too
 	Overheads []Overhead `json:"overheads,omitempty"` // of recording, per cell that was measured without it too
 	Fits      []Fit      `json:"fits,omitempty"`      // of chains, where there are two lengths at least
 	Peers     []Ratio    `json:"peers,omitempty"`     // of hoplab and other programs

@@ -89,6 +89,9 @@ bootstrap over repetitions. CPU is what the kernel has accounted to each process
 the parts is *unaccounted*, and printed. A session's cost is told twice: by the timers in the path (handshake and finish), and as the difference to the same way without
 this session. Where the two do not agree within their intervals the report says so.
 
+**Nodes off.** ` + "`--node relayed,removed`" + ` measures, too, with each node between client and app passing bytes on unread (who is before it begins the session that it
+began), and with it not there (who is before it asks who is behind it). What cannot be so is a blank cell with the reason: an ALB passes no bytes on.
+
 **What it does not say.** The figures are hoplab's on this machine. They are not Istio's, Envoy's or AWS's: compare cells of one run, as ratios. RSA signing in Go takes
 about twice as long as in OpenSSL. The claims of others that hoplab reproduces are in [benchmarks.md](benchmarks.md).
 

@@ -25,6 +25,7 @@ func Text(w io.Writer, r *bench.Report) error {
 		}
 	}
 	t.ablations(r)
+	t.nodesOff(r)
 	t.overheads(r)
 	t.fits(r)
 	t.peers(r)
@@ -91,8 +92,8 @@ func around(s *bench.WayTLS) string {
 }
 
 func (t *text) cells(r *bench.Report) {
-	t.table("Request times and CPU, in µs; CPU is for one request, of the nodes between client and app.")
-	t.line("\tloop\trequests\tmedian\t\tp90\tp99\tp99.9\tCPU\t\tper second")
+	t.table("Request times and CPU, in µs; CPU is for one request: of the nodes between client and app, and of the whole machine.")
+	t.line("\tloop\trequests\tmedian\t\tp90\tp99\tp99.9\tCPU\t\tmachine\tper second")
 	for _, c := range r.Cells {
 		if c.Blank != "" {
 			t.line("%s\t-\t%s", c.Name, c.Blank)
@@ -102,17 +103,17 @@ func (t *text) cells(r *bench.Report) {
 		if c.Failed > 0 {
 			failed = fmt.Sprintf(" (%d failed)", c.Failed)
 		}
-		t.line("%s\t%s\t%d%s\t%.0f\t[%.0f, %.0f]\t%.0f\t%.0f\t%.0f\t%s\t%.0f", c.Name, c.Loop, c.Requests, failed,
-			c.Latency.P50, c.Latency.Median[0], c.Latency.Median[1], c.Latency.P90, c.Latency.P99, c.Latency.P999, split(c.CPUNodes), c.PerSecond.Value)
+		t.line("%s\t%s\t%d%s\t%.0f\t[%.0f, %.0f]\t%.0f\t%.0f\t%.0f\t%s\t%s\t%.0f", c.Name, c.Loop, c.Requests, failed,
+			c.Latency.P50, c.Latency.Median[0], c.Latency.Median[1], c.Latency.P90, c.Latency.P99, c.Latency.P999, split(c.CPUNodes), alone(c.CPUMachine), c.PerSecond.Value)
 	}
 }
 
 func (t *text) bill(c bench.Cell) {
 	b := c.Bill
 	t.table("The bill of %s: %d requests, µs", c.Name, b.Requests)
-	cpu := map[string]stats.Estimate{}
+	used := map[string]bench.NodeUse{}
 	for _, u := range c.CPU {
-		cpu[u.Node] = u.CPU
+		used[u.Node] = u
 	}
 	for i, h := range b.Hops {
 		t.line("hop %d  %s -> %s\t%s\t", i+1, h.From, h.To, split(h.Sum))
@@ -127,8 +128,8 @@ func (t *text) bill(c bench.Cell) {
 			t.line("  %s\t%s\t%s%s", p.Name, split(p.Micros), node, prefixed(": ", seen))
 		}
 		for _, node := range append(slices.Clone(h.Relays), h.To) {
-			if used, ok := cpu[node]; ok {
-				t.line("  CPU of %s\t%s\tby the kernel's account, both its sides", node, split(used))
+			if u, ok := used[node]; ok {
+				t.line("  CPU of %s\t%s\tby the kernel's account, both its sides; %.0f kB allocated", node, split(u.CPU), u.Allocated.Value/1e3)
 			}
 		}
 	}
@@ -169,6 +170,17 @@ func (t *text) ablations(r *bench.Report) {
 			word = "differ: " + a.Why
 		}
 		t.line("%s\t%d: %s -> %s\t%s\t%s\t%s\t%s", a.Of, a.Session, a.From, a.To, split(a.InPath), split(a.Difference), split(a.CPU), word)
+	}
+}
+
+func (t *text) nodesOff(r *bench.Report) {
+	if len(r.NodesOff) == 0 {
+		return
+	}
+	t.table("What each node costs, in µs: the difference to its passing bytes on unread (relayed), and to its not being there (removed).")
+	t.line("\tnode\t\ttime\t\tCPU of all\t")
+	for _, n := range r.NodesOff {
+		t.line("%s\t%s\t%s\t%s\t%s", n.Of, n.Node, n.Is, split(n.Difference), split(n.CPU))
 	}
 }
 
@@ -226,6 +238,12 @@ func split(e stats.Estimate) string {
 		return number(e.Value) + "\t[?]"
 	}
 	return fmt.Sprintf("%s\t[%s, %s]", number(e.Value), number(e.Low), number(e.High))
+}
+
+// alone is an estimate without its interval; "-": there is none.
+func alone(e stats.Estimate) string {
+	value, _, _ := strings.Cut(split(e), "\t")
+	return value
 }
 
 // number has a digit behind the point where it tells something.

@@ -55,6 +55,7 @@ func benchCommand() *command {
 	f.IntSliceVar(&m.Concurrency, "concurrency", []int{1}, "closed loops: how many requests at a time")
 	f.Float64SliceVar(&m.Rates, "rate", nil, "open loops: requests per second, whether or not answers come")
 	f.DurationVar(&m.Jitter, "jitter", 0, "put off each request by up to this, at random")
+	f.StringSliceVar(&m.Nodes, "node", nil, "relayed, removed: measure with each node between passing bytes on unread, or without it, too")
 	f.BoolVar(&m.Ablation, "ablation", true, "measure without each TLS session, too")
 	f.BoolVar(&m.Baseline, "baseline", true, "measure without any proxy, too")
 	f.BoolVar(&m.Overhead, "overhead", true, "measure without recording, too")
@@ -76,7 +77,8 @@ All combinations of what is varied are one run: every cell is measured again and
   hoplab bench tinfoil --key RSA-2048,P-256 --tls 1.2,1.3 --html report.html
   hoplab bench tinfoil --rate 200 --connections new-at-client --jitter 5ms
   hoplab bench tinfoil --chain 0,1,2,4,8 --ablation=false --overhead=false
-  hoplab bench tinfoil --peer nginx,haproxy`,
+  hoplab bench tinfoil --node relayed,removed --connections reuse
+  hoplab bench tinfoil --peer nginx,haproxy,caddy`,
 		run: o.run,
 	}
 }
@@ -189,6 +191,7 @@ func (o *benchOptions) check() error {
 		known(f.name, f.given, manifest.BenchWords[f.name]...)
 	}
 	known("peer", m.Peers, peers.Names()...)
+	known("node", m.Nodes, bench.Relayed, bench.Removed)
 	refuse := func(is bool, format string, args ...any) {
 		if is {
 			wrong = append(wrong, fmt.Sprintf(format, args...))
