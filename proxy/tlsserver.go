@@ -151,7 +151,8 @@ func (n *Node) trust(ctx context.Context, bundle, crl string, usage x509.ExtKeyU
 	return t, nil
 }
 
-// verify judges a client's certificate. It runs on resumed sessions too.
+// verify judges a client's certificate. It runs on resumed sessions too, as in an
+// Envoy (source/common/tls/context_impl.cc, SSL_CTX_set_reverify_on_resume).
 func (s *serverTLS) verify(now *trust, peer []*x509.Certificate) *verifyError {
 	if len(peer) == 0 || s.plan.AcceptUntrusted {
 		return nil

@@ -24,20 +24,15 @@ type Claim struct {
 type Figure struct {
 	Name string
 	Of   func(r reports) float64
-	// Above and Below are the bounds. Neither: the figure is told, and nothing
-	// hangs on it.
-	Above, Below float64
-	Unit         string // empty: a ratio
+	Must *bounds // nil: the figure is told, and nothing hangs on it
+	Unit string  // empty: a ratio
 }
 
-func (f *Figure) judged() bool { return f.Above != 0 || f.Below != 0 }
+// bounds are between what a figure must be.
+type bounds struct{ low, high float64 }
 
-func (f *Figure) below() float64 {
-	if f.Below == 0 {
-		return math.Inf(1)
-	}
-	return f.Below
-}
+func above(low float64) *bounds         { return &bounds{low, math.Inf(1)} }
+func between(low, high float64) *bounds { return &bounds{low, high} }
 
 // Verdicts of a figure, and of a claim: what its worst figure is.
 const (
@@ -48,11 +43,11 @@ const (
 
 func (f *Figure) verdict(e stats.Estimate) string {
 	switch {
-	case !f.judged():
+	case f.Must == nil:
 		return ""
-	case e.Low > f.Above && e.High < f.below():
+	case e.Low > f.Must.low && e.High < f.Must.high:
 		return held
-	case e.High <= f.Above || e.Low >= f.below():
+	case e.High <= f.Must.low || e.Low >= f.Must.high:
 		return failed
 	}
 	return undecided

@@ -15,26 +15,26 @@ import (
 )
 
 func TestVerdict(t *testing.T) {
-	between := func(low, high float64) stats.Estimate {
+	from := func(low, high float64) stats.Estimate {
 		return stats.Estimate{Value: (low + high) / 2, Low: low, High: high}
 	}
-	above, range_, told := Figure{Above: 1}, Figure{Above: 2, Below: 6}, Figure{}
+	more, range_, told := Figure{Must: above(1)}, Figure{Must: between(2, 6)}, Figure{}
 	for _, c := range []struct {
 		figure Figure
 		is     stats.Estimate
 		want   string
 	}{
-		{above, between(1.1, 1.3), held}, {above, between(0.9, 1.3), undecided}, {above, between(0.5, 0.9), failed},
-		{range_, between(2.5, 5), held}, {range_, between(5, 7), undecided}, {range_, between(7, 8), failed}, {range_, between(1, 1.5), failed},
-		{told, between(0, 100), ""},
+		{more, from(1.1, 1.3), held}, {more, from(0.9, 1.3), undecided}, {more, from(0.5, 0.9), failed},
+		{range_, from(2.5, 5), held}, {range_, from(5, 7), undecided}, {range_, from(7, 8), failed}, {range_, from(1, 1.5), failed},
+		{told, from(0, 100), ""},
 	} {
 		assert.Equal(t, c.want, c.figure.verdict(c.is), "%+v", c)
 	}
-	m := measured{Claim{Figures: []Figure{above, told, range_}}, []stats.Estimate{between(1.1, 1.2), between(0, 1), between(3, 4)}}
+	m := measured{Claim{Figures: []Figure{more, told, range_}}, []stats.Estimate{from(1.1, 1.2), from(0, 1), from(3, 4)}}
 	assert.Equal(t, held, m.verdict())
-	m.Estimates[2] = between(3, 7)
+	m.Estimates[2] = from(3, 7)
 	assert.Equal(t, undecided, m.verdict())
-	m.Estimates[0] = between(0.1, 0.2)
+	m.Estimates[0] = from(0.1, 0.2)
 	assert.Equal(t, failed, m.verdict(), "the worst counts")
 }
 
@@ -73,11 +73,11 @@ func TestFiguresOfKnownReports(t *testing.T) {
 	assert.InDelta(t, 1.55, over(nodes("passthrough", newTLS), nodes("none", newNone))(r), 1e-9)
 	assert.InDelta(t, 1.55, over(latency("passthrough", newTLS), latency("none", newNone))(r), 1e-9)
 	assert.InDelta(t, 4, over(served("full", "1.3", "RSA-2048"), served("resumed", "1.3", "RSA-2048"))(r), 1e-9)
-	assert.InDelta(t, 2, over(mutual("P-256", gateway), mutual("P-256", client))(r), 1e-9)
+	assert.InDelta(t, 10, more(mutual("P-256", gateway), mutual("P-256", client))(r), 1e-9)
 	assert.InDelta(t, 2200, postQuantum("full", groupBytes)(r), 1e-9)
 	assert.InDelta(t, 200, postQuantum("full", groupCPU(client))(r), 1e-9)
 
-	c := Claim{Name: "x", Figures: []Figure{{Of: nodes("none", newNone), Above: 99}}}
+	c := Claim{Name: "x", Figures: []Figure{{Of: nodes("none", newNone), Must: above(99)}}}
 	m, err := c.measured([]reports{r, r, r, r, r})
 	require.NoError(t, err)
 	assert.Equal(t, held, m.verdict())
@@ -93,7 +93,7 @@ func TestClaimsAndRuns(t *testing.T) {
 		assert.NotEmpty(t, c.Says+c.Source+c.How)
 		judged := false
 		for _, f := range c.Figures {
-			judged = judged || f.judged()
+			judged = judged || f.Must != nil
 		}
 		assert.True(t, judged, c.Name)
 		for _, name := range c.Runs {

@@ -26,7 +26,7 @@ import (
 )
 
 // rounds are how often everything is measured, unless a flag says otherwise.
-const rounds = 5
+const rounds = 7
 
 func main() {
 	if err := run(); err != nil {
