@@ -35,7 +35,7 @@ func asserted(v *Variant, w *way, conns []*passport.ConnEnd, rep *repetition) er
 		}
 		switch {
 		case wanted == 0 && opened > max(0, v.Concurrency-1)*2 && v.Rate == 0:
-			return fmt.Errorf("%d connections %s were opened, and none was to be", opened, between)
+			return &disturbedError{fmt.Errorf("%d connections %s were opened, and none was to be", opened, between)}
 		case opened < wanted:
 			return fmt.Errorf("%d connections %s were opened for %d requests, and each was to have its own", opened, between, wanted)
 		case v.Handshake == Full && resumed > 0:

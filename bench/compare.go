@@ -87,25 +87,41 @@ func (r *run) ablate(c *Cell) {
 	}
 }
 
-// inPath is what the timers tell of a session.
+// inPath is what the timers tell of a session: of the middle half of the requests,
+// as a bill does.
 func inPath(reps []repetition, of session) stats.Estimate {
-	var byRep [][]float64
+	type timed struct{ total, session float64 }
+	var byRep [][]timed
 	for _, rep := range reps {
-		var mine []float64
+		var mine []timed
 		for _, j := range rep.journeys {
-			sum := 0.0
+			one := timed{total: micros(j.total())}
 			for _, s := range j.spans() {
 				if s.hop == of.hop && s.wire == of.wire && (s.part == partHandshake || s.part == partFinish) {
-					sum += micros(s.to.Sub(s.from))
+					one.session += micros(s.to.Sub(s.from))
 				}
 			}
-			mine = append(mine, sum)
+			mine = append(mine, one)
 		}
 		if len(mine) > 0 {
 			byRep = append(byRep, mine)
 		}
 	}
-	return stats.Bootstrap(len(byRep), func(drawn []int) []float64 { return []float64{middleMean(byRep, drawn)} })[0]
+	return stats.Bootstrap(len(byRep), func(drawn []int) []float64 {
+		var pooled []timed
+		var totals []float64
+		for _, i := range drawn {
+			for _, one := range byRep[i] {
+				pooled, totals = append(pooled, one), append(totals, one.total)
+			}
+		}
+		sum := 0.0
+		middle := stats.Middle(totals)
+		for _, i := range middle {
+			sum += pooled[i].session
+		}
+		return []float64{sum / float64(len(middle))}
+	})[0]
 }
 
 func disagreement(a Ablation) string {

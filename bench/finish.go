@@ -197,9 +197,8 @@ func latencyOf(reps []repetition) Latency {
 		Mean: h.Mean() / float64(time.Microsecond), P50: at(50), P90: at(90), P99: at(99), P999: at(99.9),
 		Max: micros(time.Duration(h.Max())),
 	}
-	l.Median = [2]float64{interval.Low, interval.High}
-	if !interval.Known() {
-		l.Median = [2]float64{l.P50, l.P50}
+	if interval.Known() {
+		l.Median = &[2]float64{interval.Low, interval.High}
 	}
 	for _, b := range h.CumulativeDistributionWithTicks(curveTicks) {
 		l.Curve = append(l.Curve, [2]float64{b.Quantile, micros(time.Duration(b.ValueAt))})
@@ -210,14 +209,48 @@ func latencyOf(reps []repetition) Latency {
 // notes say what must be known to read the figures.
 func (r *run) notes() []string {
 	n := []string{
-		"Figures are of this machine and of hoplab's own nodes, in Go: ratios and shapes carry over to AWS and Istio, latencies do not.",
+		"Figures are of this machine and of hoplab's own nodes, in Go: orders and shapes carry over to AWS and Istio, latencies do not.",
 		"Go signs with RSA about half as fast as OpenSSL, so that RSA hops weigh more here than in Envoy or at an ALB.",
 		"The connections that cells with `new` make for every request are unlike production, where proxies reuse theirs: see `reuse`.",
+	}
+	m := &r.options.Matrix
+	if len(m.Peers)+len(m.Chain) > 0 && len(m.Keys) == 0 {
+		n = append(n, "Chains and other programs have the benchmark's own certificates, with "+defaultKey+" keys unless --key says otherwise; so have the cells that they are compared with.")
+	}
+	if len(m.Rates) > 0 {
+		n = append(n, "Latencies of open loops count from when a request was due; their bills count from when the client began it.")
+	}
+	if len(r.disturbed) > 0 {
+		n = append(n, fmt.Sprintf("%d measurements were dropped and made again; the last because %s.", len(r.disturbed), r.disturbed[len(r.disturbed)-1]))
+	}
+	if others := r.others(); others > foreignLoad {
+		n = append(n, fmt.Sprintf("Of the CPU time that the machine spent meanwhile, %.0f %% was not these nodes': something else ran.", 100*others))
 	}
 	if !r.Pinned {
 		n = append(n, fmt.Sprintf("The %d CPUs do not suffice for one per node: each node runs on one at a time, whichever is free.", r.report.Machine.CPUs))
 	}
 	return n
+}
+
+// foreignLoad is the share of the machine's CPU time from which on it is told that
+// others used it.
+const foreignLoad = 0.25
+
+// others is the share of the machine's CPU time that no node used.
+func (r *run) others() float64 {
+	var machine, nodes time.Duration
+	for _, c := range r.cells {
+		for _, rep := range c.repetitions {
+			machine += rep.machine
+			for _, t := range rep.cpu {
+				nodes += t
+			}
+		}
+	}
+	if machine == 0 {
+		return 0
+	}
+	return max(0, 1-nodes.Seconds()/machine.Seconds())
 }
 
 // Samples are those of each repetition.
@@ -231,9 +264,9 @@ func (c *Cell) Samples() [][]load.Sample {
 
 // Repetition is one measurement of a cell. Times are microseconds.
 type Repetition struct {
-	Requests    int
-	Median, P99 float64
-	CPU         float64 // per request, of the nodes between client and app
+	Requests       int
+	Mean, P50, P99 float64
+	CPU            float64 // per request, of the nodes between client and app
 }
 
 // Repetitions are the measurements.
@@ -241,7 +274,7 @@ func (c *Cell) Repetitions() []Repetition {
 	var out []Repetition
 	for i, rep := range c.repetitions {
 		l := latencyOf(c.repetitions[i : i+1])
-		out = append(out, Repetition{Requests: len(rep.samples), Median: l.P50, P99: l.P99, CPU: at(c.nodesCPU, i)})
+		out = append(out, Repetition{Requests: len(rep.samples), Mean: l.Mean, P50: l.P50, P99: l.P99, CPU: at(c.nodesCPU, i)})
 	}
 	return out
 }

@@ -129,6 +129,7 @@ func (w *way) nodeOff(v Variant, node int, is string) Variant {
 // removed.
 type NodeOff struct {
 	Of         string         `json:"of"`         // the cell's name that has all nodes
+	Number     int            `json:"number"`     // of the node on the way, from 1
 	Node       string         `json:"node"`       // its name in the plan
 	Is         string         `json:"is"`         // relayed: it passes bytes on unread; removed: it is not there
 	Difference stats.Estimate `json:"difference"` // of the whole request's time
@@ -146,7 +147,7 @@ func (r *run) nodesOff(c *Cell) {
 			if off == nil {
 				continue
 			}
-			out := NodeOff{Of: c.Name, Node: l.to, Is: is, Difference: paired(totals(c.repetitions), totals(off.repetitions), minus)}
+			out := NodeOff{Of: c.Name, Number: i + 1, Node: l.to, Is: is, Difference: paired(totals(c.repetitions), totals(off.repetitions), minus)}
 			if c.CPU != nil {
 				out.CPU = pairedCPU(c.repetitions, off.repetitions, cpuOf(everyNode), cpuOf(everyNode), minus)
 			}

@@ -108,7 +108,11 @@ func (r *run) peerAsserted(v *Variant, rep *repetition) error {
 	for _, p := range r.peers {
 		chain = p.chain
 	}
+	died := chain.Ended()
 	r.stopPeers()
+	if died != nil {
+		return &cannotError{fmt.Errorf("%s in the place of %w", v.Peer, died)}
+	}
 	if v.Connections != New {
 		return nil
 	}

@@ -12,9 +12,10 @@ const Schema = "hoplab.dev/bench/v1"
 // Report is what a run has measured. Times are microseconds.
 type Report struct {
 	Schema   string    `json:"schema"`
-	Scenario string    `json:"scenario"` // its name
-	URL      string    `json:"url"`      // what was asked
-	At       time.Time `json:"at"`       // its beginning
+	Scenario string    `json:"scenario"`        // its name
+	URL      string    `json:"url"`             // what was asked
+	Check    string    `json:"check,omitempty"` // the scenario's check that asks it so; absent: none does
+	At       time.Time `json:"at"`              // its beginning
 	// Partial: it was interrupted, and is made of what was measured until then.
 	Partial bool    `json:"partial,omitempty"`
 	Machine Machine `json:"machine"` // that measured
@@ -78,14 +79,14 @@ type Cell struct {
 // Latency is of all requests of all repetitions, by an HDR histogram of three
 // significant figures.
 type Latency struct {
-	Mean   float64      `json:"mean"`            // arithmetic
-	P50    float64      `json:"p50"`             // the median
-	P90    float64      `json:"p90"`             // a percentile
-	P99    float64      `json:"p99"`             // a percentile
-	P999   float64      `json:"p999"`            // the percentile 99.9
-	Max    float64      `json:"max"`             // the slowest one
-	Median [2]float64   `json:"medianInterval"`  // of the median, 95 %
-	Curve  [][2]float64 `json:"curve,omitempty"` // percentile, latency
+	Mean   float64      `json:"mean"`                     // arithmetic
+	P50    float64      `json:"p50"`                      // the median
+	P90    float64      `json:"p90"`                      // a percentile
+	P99    float64      `json:"p99"`                      // a percentile
+	P999   float64      `json:"p999"`                     // the percentile 99.9
+	Max    float64      `json:"max"`                      // the slowest one
+	Median *[2]float64  `json:"medianInterval,omitempty"` // of the median, 95 %; absent: there are fewer than five repetitions
+	Curve  [][2]float64 `json:"curve,omitempty"`          // percentile, latency
 }
 
 // NodeUse is what a process used for one request.

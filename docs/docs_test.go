@@ -89,6 +89,32 @@ bootstrap over repetitions. CPU is what the kernel has accounted to each process
 the parts is *unaccounted*, and printed. A session's cost is told twice: by the timers in the path (handshake and finish), and as the difference to the same way without
 this session. Where the two do not agree within their intervals the report says so.
 
+The parts, in the order of a request's way. Whose time it is says whose clock readings they are; where one has none, the other side's.
+
+| part | whose | from, to |
+|---|---|---|
+| prepare | who dials | a connection is looked for, until it is dialled; and from when it is open until the ClientHello is sent |
+| connect | who dials | TCP's connect |
+| handshake | who dials | the ClientHello is sent, until the node may send the request: with the other side's work, and the network's |
+| send | who dials | the request is written |
+| finish | who accepts | what is left of its handshake when the request has been sent |
+| accept | who accepts | the connection is set up on which the request comes |
+| there | who dials | the request has been sent, until its first byte is read: the way, and the waking of its reader |
+| parse | who accepts | the first byte is read, until the head is understood |
+| route | who accepts | until the node asks the next one, or, where it is an app, *app*: until it has answered |
+| in between | who accepts | an app has one answer, and does not ask for the next yet |
+| answer | who accepts | the next one's answer is passed on |
+| back | who dials | the answer has been written, until its first byte is read |
+| read, read body | who dials | the answer's head; and, by the client, its body |
+
+Of a node between that carries bytes on unread, *connect*, *handshake* and *finish* are on the wire that it dials. In ` + "`server signs`" + ` and ` + "`client checks`" + `, server and
+client are those of the TLS session. The HTML page puts parts together: *connect* is prepare, connect and accept; *TLS* handshake and finish; *on the way, and waking* send,
+there and back; *HTTP* the rest. A bill is of the middle half of its requests (their mean, so that its parts add up), and ends with the answer; a cell's latency counts until the
+client has closed the connection, where it does.
+
+**What cells are called.** *no proxy*: the client asks the app. *session N in plaintext*: without its TLS. *node N relayed*, *removed*: see below. *nothing recorded* and *recorded as
+ever*: nodes that keep no passports and no metrics, and nodes that do and measure no phases as the bill needs them; both are measured for full handshakes and for kept connections.
+
 **Nodes off.** ` + "`--node relayed,removed`" + ` measures, too, with each node between client and app passing bytes on unread (who is before it begins the session that it
 began), and with it not there (who is before it asks who is behind it). What cannot be so is a blank cell with the reason: an ALB passes no bytes on.
 

@@ -23,8 +23,8 @@ func Go(w io.Writer, r *bench.Report) error {
 			if rep.CPU > 0 { // somebody is between client and app, and the system accounts for it
 				cpu = fmt.Sprintf(" %.0f cpu-ns/op", rep.CPU*1e3)
 			}
-			_, err = fmt.Fprintf(w, "BenchmarkHops/%s %d %.0f ns/op %.0f p99-ns%s\n",
-				benchmarkName(c.Name), rep.Requests, rep.Median*1e3, rep.P99*1e3, cpu)
+			_, err = fmt.Fprintf(w, "BenchmarkHops/%s %d %.0f ns/op %.0f p50-ns %.0f p99-ns%s\n",
+				benchmarkName(c.Name), rep.Requests, rep.Mean*1e3, rep.P50*1e3, rep.P99*1e3, cpu)
 		}
 	}
 	return err

@@ -33,8 +33,8 @@ func sample() *bench.Report {
 	cell := func(v bench.Variant, total float64) bench.Cell {
 		c := bench.Cell{
 			Name: v.Name(), Variant: v, Loop: "closed", Requests: 1000, PerSecond: about(1e6 / total),
-			CPU: []bench.NodeUse{{Node: "gateway/a/b", CPU: about(total / 2)}, {Node: "client", CPU: about(total / 4)}}, CPUNodes: about(total / 2),
-			Latency: bench.Latency{P50: total, P90: 2 * total, P99: 3 * total, P999: 4 * total, Max: 5 * total, Median: [2]float64{total - 1, total + 1},
+			CPU: []bench.NodeUse{{Node: "gateway/a/b", CPU: about(total / 2)}, {Node: "client", CPU: about(total / 4)}}, CPUNodes: about(total / 2), CPUMachine: about(total),
+			Latency: bench.Latency{P50: total, P90: 2 * total, P99: 3 * total, P999: 4 * total, Max: 5 * total, Median: &[2]float64{total - 1, total + 1},
 				Curve: [][2]float64{{0, total / 2}, {50, total}, {90, 2 * total}, {99, 3 * total}, {100, 5 * total}}},
 		}
 		c.Bill = &bench.Bill{
@@ -59,8 +59,9 @@ func sample() *bench.Report {
 		Overheads: []bench.Overhead{{Of: full.Name(), With: about(102), Without: about(100), Percent: about(2)}},
 		Fits: []bench.Fit{{Of: full.Name(), Points: []bench.FitPoint{{Length: 0, Micros: about(100), CPU: about(200)}, {Length: 1, Micros: about(1100), CPU: about(1700)}, {Length: 2, Micros: about(2100), CPU: about(3200)}},
 			Micros: stats.Line{Intercept: 100, Slope: 1000, R2: 1}, CPU: stats.Line{Intercept: 200, Slope: 1500, R2: 1}, Predicted: 1100, Measured: 1200, Residual: 100}},
-		Peers: []bench.Ratio{{Peer: "nginx", Version: "nginx/1.22.1", Of: full.Name(), Ours: about(90), Theirs: about(100), CPU: about(0.9), Latency: about(0.8)}, {Peer: "haproxy", Of: full.Name(), Blank: "haproxy is not installed"}},
-		Notes: []string{"a note"},
+		Peers:    []bench.Ratio{{Peer: "nginx", Version: "nginx/1.22.1", Of: full.Name(), Ours: about(90), Theirs: about(100), CPU: about(0.9), Latency: about(0.8)}, {Peer: "haproxy", Of: full.Name(), Blank: "haproxy is not installed"}},
+		NodesOff: []bench.NodeOff{{Of: full.Name(), Number: 1, Node: "gateway/a/b", Is: bench.Removed, Difference: about(700), CPU: about(900)}},
+		Notes:    []string{"a note"},
 	}
 }
 
@@ -70,9 +71,9 @@ func TestText(t *testing.T) {
 	text := b.String()
 	for _, want := range []string{
 		`client -> gateway/a/b +session 1: TLS 1.3, X25519, RSA-2048`, `gateway/a/b -> app/c/d +plaintext`,
-		`full handshakes, connections new +closed +1000 +4321 +\[4320, 4322\] +8642 +12963 +17284 +2160 +\[1944, 2377\] +231`,
+		`full handshakes, connections new +closed +1000 +4321 +\[4320, 4322\] +8642 +12963 +17284 +2160 +\[1944, 2377\] +4321 +\[3889, 4753\] +231`,
 		`key Ed25519 +- +Envoy serves RSA`, `  handshake +2593 +\[2333, 2852\] +client: server signs 1728, bytes 0 out, 2000 in`,
-		`sum of the hops +4235`, `unaccounted +86 +\[78, 95\] +2.0 % of the median`, `agree`, `each further one +1000 +R² 1.0000`,
+		`sum of the hops +4235`, `unaccounted +86 +\[78, 95\] +2.0 % of the median`, `agree`, `full handshakes, connections new +1: gateway/a/b +removed +700 +\[630, 770\] +900`, `each further one +1000 +R² 1.0000`,
 		`predicted for shop +1100 +measured 1200, residual \+100`, `nginx/1.22.1 +90 +\[81, 99\] +100 +\[90, 110\] +0.90 +\[0.81, 0.99\]`, `haproxy +- +haproxy is not installed`, `note: a note`,
 	} {
 		assert.Regexp(t, want, text)

@@ -33,16 +33,13 @@ func Text(w io.Writer, r *bench.Report) error {
 	for _, n := range r.Notes {
 		t.line("note: %s", n)
 	}
-	if r.Partial {
-		t.line("\nPARTIAL: it was interrupted; the figures are of what was measured until then.")
-	}
 	return t.w.Flush()
 }
 
 // billed tells whether a cell's bill is shown whole: of ablations and baselines
 // the table has what matters.
 func billed(c bench.Cell) bool {
-	return c.Bill != nil && c.Plaintext == 0 && !c.Baseline && c.Chain == nil
+	return c.Bill != nil && c.Plaintext == 0 && c.Node == 0 && !c.Baseline && c.Chain == nil
 }
 
 type text struct{ w *tabwriter.Writer }
@@ -57,7 +54,10 @@ func (t *text) table(format string, args ...any) {
 }
 
 func (t *text) head(r *bench.Report) {
-	t.line("%s: %s", r.Scenario, r.URL)
+	if r.Partial {
+		t.line("PARTIAL: it was interrupted; the figures are of what was measured until then.")
+	}
+	t.line("%s: %s%s", r.Scenario, r.URL, prefixed(", as its check asks: ", r.Check))
 	for _, h := range r.Way {
 		t.line("  %s -> %s\t%s", h.From, h.To, session(h.TLS))
 		for _, r := range h.Relays {
@@ -71,7 +71,7 @@ func (t *text) head(r *bench.Report) {
 	}
 	_ = t.w.Flush()
 	t.line("%s, %d CPUs%s, %s %s, %s %s%s, load %s", m.CPU, m.CPUs, pinned, m.OS, m.Kernel, m.Go, m.Arch, prefixed(" ", m.GOAMD64), m.Load)
-	t.line("%s; %d repetitions of %s in random order, %s before each dropped; [95 %% intervals]",
+	t.line("%s; %d repetitions of %s in random order, %s before each dropped; [95 %% intervals; ?: too few repetitions]",
 		r.At.Format("2006-01-02 15:04"), r.Repetitions, ms(r.Duration), ms(r.Warmup))
 }
 
@@ -92,8 +92,8 @@ func around(s *bench.WayTLS) string {
 }
 
 func (t *text) cells(r *bench.Report) {
-	t.table("Request times and CPU, in µs; CPU is for one request: of the nodes between client and app, and of the whole machine.")
-	t.line("\tloop\trequests\tmedian\t\tp90\tp99\tp99.9\tCPU\t\tmachine\tper second")
+	t.table("Request times and CPU, in µs; CPU is for one request: of the nodes between client and app, and of the whole machine, which is counted in ticks.")
+	t.line("\tloop\trequests\tmedian\t\tp90\tp99\tp99.9\tCPU\t\tmachine\t\tper second")
 	for _, c := range r.Cells {
 		if c.Blank != "" {
 			t.line("%s\t-\t%s", c.Name, c.Blank)
@@ -103,9 +103,16 @@ func (t *text) cells(r *bench.Report) {
 		if c.Failed > 0 {
 			failed = fmt.Sprintf(" (%d failed)", c.Failed)
 		}
-		t.line("%s\t%s\t%d%s\t%.0f\t[%.0f, %.0f]\t%.0f\t%.0f\t%.0f\t%s\t%s\t%.0f", c.Name, c.Loop, c.Requests, failed,
-			c.Latency.P50, c.Latency.Median[0], c.Latency.Median[1], c.Latency.P90, c.Latency.P99, c.Latency.P999, split(c.CPUNodes), alone(c.CPUMachine), c.PerSecond.Value)
+		t.line("%s\t%s\t%d%s\t%.0f\t%s\t%.0f\t%.0f\t%.0f\t%s\t%s\t%.0f", c.Name, c.Loop, c.Requests, failed,
+			c.Latency.P50, medianInterval(c.Latency), c.Latency.P90, c.Latency.P99, c.Latency.P999, split(c.CPUNodes), split(c.CPUMachine), c.PerSecond.Value)
 	}
+}
+
+func medianInterval(l bench.Latency) string {
+	if l.Median == nil {
+		return "[?]"
+	}
+	return fmt.Sprintf("[%.0f, %.0f]", l.Median[0], l.Median[1])
 }
 
 func (t *text) bill(c bench.Cell) {
@@ -162,11 +169,14 @@ func (t *text) ablations(r *bench.Report) {
 	if len(r.Ablations) == 0 {
 		return
 	}
-	t.table("What each TLS session costs, in µs, told twice: by the timers in the path, and by leaving it out.")
+	t.table("What each TLS session costs, in µs, told twice: by the timers in the path (handshake and finish), and by leaving it out.")
 	t.line("\tsession\tin path\t\tleft out\t\tCPU of all\t\tthe two")
 	for _, a := range r.Ablations {
 		word := "agree"
-		if !a.Agree {
+		switch {
+		case !a.InPath.Known():
+			word = "?"
+		case !a.Agree:
 			word = "differ: " + a.Why
 		}
 		t.line("%s\t%d: %s -> %s\t%s\t%s\t%s\t%s", a.Of, a.Session, a.From, a.To, split(a.InPath), split(a.Difference), split(a.CPU), word)
@@ -180,7 +190,7 @@ func (t *text) nodesOff(r *bench.Report) {
 	t.table("What each node costs, in µs: the difference to its passing bytes on unread (relayed), and to its not being there (removed).")
 	t.line("\tnode\t\ttime\t\tCPU of all\t")
 	for _, n := range r.NodesOff {
-		t.line("%s\t%s\t%s\t%s\t%s", n.Of, n.Node, n.Is, split(n.Difference), split(n.CPU))
+		t.line("%s\t%d: %s\t%s\t%s\t%s", n.Of, n.Number, n.Node, n.Is, split(n.Difference), split(n.CPU))
 	}
 }
 
@@ -191,7 +201,7 @@ func (t *text) overheads(r *bench.Report) {
 	t.table("What recording and counting costs the nodes, in µs of CPU per request.")
 	t.line("\twith\t\twithout\t\tmore, in %%\t")
 	for _, o := range r.Overheads {
-		t.line("%s\t%s\t%s\t%.1f\t[%.1f, %.1f]", o.Of, split(o.With), split(o.Without), o.Percent.Value, o.Percent.Low, o.Percent.High)
+		t.line("%s\t%s\t%s\t%s", o.Of, split(o.With), split(o.Without), split(o.Percent))
 	}
 }
 
@@ -238,12 +248,6 @@ func split(e stats.Estimate) string {
 		return number(e.Value) + "\t[?]"
 	}
 	return fmt.Sprintf("%s\t[%s, %s]", number(e.Value), number(e.Low), number(e.High))
-}
-
-// alone is an estimate without its interval; "-": there is none.
-func alone(e stats.Estimate) string {
-	value, _, _ := strings.Cut(split(e), "\t")
-	return value
 }
 
 // number has a digit behind the point where it tells something.

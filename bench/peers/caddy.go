@@ -12,7 +12,7 @@ var caddy = program{
 	command: "caddy", versionBy: "version",
 	version: func(out string) string {
 		v, _, _ := strings.Cut(strings.TrimSpace(out), " ")
-		return "caddy/" + strings.TrimPrefix(v, "v")
+		return "caddy/" + strings.TrimPrefix(v, "v") + " (crypto/tls)"
 	},
 	args:    func(config string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
 	resumed: `"resumed":true`, full: `"resumed":false`,

@@ -7,12 +7,12 @@ import (
 
 // haproxy is one process with one thread. docs.haproxy.org: configuration.txt
 var haproxy = program{
-	command: "haproxy", versionBy: "-v",
+	command: "haproxy", versionBy: "-vv",
 	version: func(out string) string {
 		first, _, _ := strings.Cut(out, "\n")
 		_, v, _ := strings.Cut(first, "version ")
 		v, _, _ = strings.Cut(v, " ")
-		return "haproxy/" + v
+		return withLibrary("haproxy/"+v, out)
 	},
 	args:    func(config string) []string { return []string{"-db", "-f", config} },
 	resumed: "1", full: "0",

@@ -8,10 +8,11 @@ import (
 // nginx is one process without a master.
 // nginx.org: ngx_http_ssl_module, ngx_http_proxy_module, ngx_http_upstream_module
 var nginx = program{
-	command: "nginx", versionBy: "-v",
+	command: "nginx", versionBy: "-V",
 	version: func(out string) string {
-		_, v, _ := strings.Cut(strings.TrimSpace(out), "nginx version: ")
-		return v
+		_, v, _ := strings.Cut(out, "nginx version: ")
+		v, rest, _ := strings.Cut(v, "\n")
+		return withLibrary(v, rest)
 	},
 	args:    func(config string) []string { return []string{"-c", config} },
 	resumed: "r", full: ".",

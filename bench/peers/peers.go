@@ -4,14 +4,17 @@
 package peers
 
 import (
+	"bufio"
 	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -84,6 +87,23 @@ func Version(name string) string {
 	return p.version(string(out))
 }
 
+// libraries are how programs tell of their TLS library: that they run with, else
+// that they were built with.
+var libraries = []*regexp.Regexp{
+	regexp.MustCompile(`(?i)running (?:on|with) (?:\w+ version : )?(\w+ [0-9][0-9a-z.]*)`),
+	regexp.MustCompile(`(?i)built with (?:\w+ version : )?(\w+ [0-9][0-9a-z.]*)`),
+}
+
+// withLibrary adds it to a version.
+func withLibrary(version, told string) string {
+	for _, l := range libraries {
+		if m := l.FindStringSubmatch(told); m != nil {
+			return fmt.Sprintf("%s (%s)", version, m[1])
+		}
+	}
+	return version
+}
+
 // placed is a Hop with its place.
 type placed struct {
 	Hop
@@ -96,8 +116,17 @@ type placed struct {
 type Chain struct {
 	program program
 	hops    []*placed
-	running []*exec.Cmd
+	running []*running // in the order in which they were started: the last hop's first
 }
+
+// running is a process.
+type running struct {
+	cmd  *exec.Cmd
+	over chan struct{} // closed when it has ended
+}
+
+// mostWritten is how many bytes a process may write to a file; less in a test.
+var mostWritten uint64 = 1 << 30
 
 // Start runs a program for each hop, and returns when all accept. Dir gets their
 // files, with keys; it is the caller's own.
@@ -159,15 +188,17 @@ func (c *Chain) start(ctx context.Context, path string, h *placed) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	c.running = append(c.running, cmd)
+	bounded(cmd.Process.Pid, mostWritten)
+	p := &running{cmd, make(chan struct{})}
+	go func() { _ = cmd.Wait(); close(p.over) }()
+	c.running = append(c.running, p)
 	for until := time.Now().Add(5 * time.Second); ; {
 		conn, err := net.Dial("tcp", h.listen)
 		if err == nil {
 			return conn.Close()
 		}
-		if time.Now().After(until) || ctx.Err() != nil {
-			text, _ := os.ReadFile(h.log + ".out")
-			return fmt.Errorf("%s does not accept: %w\n%s", c.program.command, err, text)
+		if time.Now().After(until) || ctx.Err() != nil || p.ended() {
+			return fmt.Errorf("%s does not accept: %w: %s", c.program.command, err, c.Complaint())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -179,16 +210,35 @@ func (c *Chain) First() string { return c.hops[0].listen }
 // PIDs are the processes, in the order of the hops.
 func (c *Chain) PIDs() []int {
 	var out []int
-	for _, cmd := range slices.Backward(c.running) {
-		out = append(out, cmd.Process.Pid)
+	for _, p := range slices.Backward(c.running) {
+		out = append(out, p.cmd.Process.Pid)
 	}
 	return out
 }
 
+func (p *running) ended() bool {
+	select {
+	case <-p.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// Ended is an error where a process has ended before Stop.
+func (c *Chain) Ended() error {
+	for i, p := range c.running {
+		if p.ended() {
+			return fmt.Errorf("%s ended: %v", c.hops[len(c.hops)-1-i].Name, p.cmd.ProcessState)
+		}
+	}
+	return nil
+}
+
 // Stop ends the processes, which write their logs.
 func (c *Chain) Stop() {
-	for _, cmd := range c.running {
-		end(cmd)
+	for _, p := range c.running {
+		end(p)
 	}
 	c.running = nil
 }
@@ -198,13 +248,29 @@ func (c *Chain) Stop() {
 func (c *Chain) Complaint() string {
 	for _, h := range slices.Backward(c.hops) {
 		for _, file := range []string{h.files + ".error", h.log + ".out"} {
-			text, _ := os.ReadFile(file)
-			if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); lines[len(lines)-1] != "" {
+			if lines := strings.Split(strings.TrimSpace(tail(file)), "\n"); lines[len(lines)-1] != "" {
 				return h.Name + ": " + lines[len(lines)-1]
 			}
 		}
 	}
 	return ""
+}
+
+// tailSize is how much of a file is looked at for a complaint, in bytes.
+const tailSize = 4 << 10
+
+// tail is the end of a file.
+func tail(file string) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if size, err := f.Seek(0, io.SeekEnd); err == nil {
+		_, _ = f.Seek(max(0, size-tailSize), io.SeekStart)
+	}
+	text, _ := io.ReadAll(io.LimitReader(f, tailSize))
+	return string(text)
 }
 
 // Sessions counts, for each hop that terminates TLS, the requests that came over
@@ -215,21 +281,25 @@ func (c *Chain) Sessions() (resumed, full []int, err error) {
 		if h.Server == nil {
 			continue
 		}
-		text, err := os.ReadFile(h.log)
+		file, err := os.Open(h.log)
 		if errors.Is(err, os.ErrNotExist) {
-			text, err = os.ReadFile(h.log + ".out")
+			file, err = os.Open(h.log + ".out")
 		}
 		if err != nil {
 			return nil, nil, err
 		}
 		r, f := 0, 0
-		for line := range strings.Lines(string(text)) {
-			switch line = strings.TrimSpace(line); {
+		lines := bufio.NewScanner(file)
+		for lines.Scan() {
+			switch line := strings.TrimSpace(lines.Text()); {
 			case c.program.logs(line, c.program.resumed):
 				r++
 			case c.program.logs(line, c.program.full):
 				f++
 			}
+		}
+		if err := errors.Join(lines.Err(), file.Close()); err != nil {
+			return nil, nil, err
 		}
 		resumed, full = append(resumed, r), append(full, f)
 	}

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +13,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +127,69 @@ func TestChains(t *testing.T) {
 			assert.NotContains(t, bodies[0], "200")
 		})
 	}
+}
+
+func TestVersions(t *testing.T) {
+	for program, want := range map[string]string{
+		"nginx": `^nginx/[0-9.]+ \(OpenSSL [0-9.]+\)$`, "haproxy": `^haproxy/[0-9.]+\S* \(OpenSSL [0-9.]+\)$`, "caddy": `^caddy/[0-9.]+ \(crypto/tls\)$`,
+	} {
+		t.Run(program, func(t *testing.T) {
+			installed(t, program)
+			assert.Regexp(t, want, Version(program))
+		})
+	}
+}
+
+// A program that ends by itself, or is none, is told of; what it has started ends.
+func TestProgramsThatFail(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("by shell scripts, and with what Linux bounds")
+	}
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	script := func(text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(bin, "nginx"), []byte("#!/bin/sh\n"+text), 0o700))
+	}
+	start := func() (*Chain, error) {
+		return Start(t.Context(), "nginx", t.TempDir(), []Hop{{Name: "one", Next: "127.0.0.1:1"}})
+	}
+	script("echo it is broken >&2; exit 1\n")
+	_, err := start()
+	require.ErrorContains(t, err, "nginx does not accept: ")
+	assert.ErrorContains(t, err, "it is broken")
+
+	child := filepath.Join(bin, "child")
+	script("sleep 1000 & echo $! > " + child + "; wait\n")
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = Start(ctx, "nginx", t.TempDir(), []Hop{{Name: "one", Next: "127.0.0.1:1"}})
+	require.ErrorContains(t, err, "does not accept")
+	assert.Less(t, time.Since(began), 5*time.Second)
+	pid, err := os.ReadFile(child)
+	require.NoError(t, err)
+	assert.Eventually(t, func() bool {
+		state, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
+		return err != nil || strings.Contains(string(state), ") Z ")
+	}, 5*time.Second, 10*time.Millisecond, "a child is left")
+
+	defer func(most uint64) { mostWritten = most }(mostWritten)
+	mostWritten = 1 << 20
+	script("yes\n")
+	_, err = start()
+	require.ErrorContains(t, err, "does not accept")
+
+	require.NoError(t, os.Remove(filepath.Join(bin, "nginx")))
+	installed(t, "nginx")
+	c, err := start()
+	require.NoError(t, err)
+	require.NoError(t, c.Ended())
+	p, err := os.FindProcess(c.PIDs()[0])
+	require.NoError(t, err)
+	require.NoError(t, p.Kill())
+	require.Eventually(t, func() bool { return c.Ended() != nil }, 5*time.Second, time.Millisecond)
+	assert.EqualError(t, c.Ended(), "one ended: signal: killed")
+	c.Stop()
 }
 
 func TestWhatIsNotThere(t *testing.T) {

@@ -6,7 +6,9 @@ import "os/exec"
 
 func apart(*exec.Cmd) {}
 
-func end(cmd *exec.Cmd) {
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
+func bounded(int, uint64) {}
+
+func end(p *running) {
+	_ = p.cmd.Process.Kill()
+	<-p.over
 }

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -53,12 +56,12 @@ func benchCommand() *command {
 	f.IntSliceVar(&m.ResponseBytes, "size", nil, "bytes of the response's body, of an app that is echo")
 	f.DurationSliceVar(&m.RTT, "rtt", nil, "round trip of every hop's emulated link")
 	f.IntSliceVar(&m.Concurrency, "concurrency", []int{1}, "closed loops: how many requests at a time")
-	f.Float64SliceVar(&m.Rates, "rate", nil, "open loops: requests per second, whether or not answers come")
+	f.Float64SliceVar(&m.Rates, "rate", nil, "open loops beside the closed ones: requests per second, whether or not answers come")
 	f.DurationVar(&m.Jitter, "jitter", 0, "put off each request by up to this, at random")
 	f.StringSliceVar(&m.Nodes, "node", nil, "relayed, removed: measure with each node between passing bytes on unread, or without it, too")
 	f.BoolVar(&m.Ablation, "ablation", true, "measure without each TLS session, too")
 	f.BoolVar(&m.Baseline, "baseline", true, "measure without any proxy, too")
-	f.BoolVar(&m.Overhead, "overhead", true, "measure without recording, too")
+	f.BoolVar(&m.Overhead, "overhead", true, "measure without recording, too: full handshakes with connections new, and reuse")
 	f.IntSliceVar(&m.Chain, "chain", nil, "measure chains of so many gateways too, 0 to 10, and lay a line through")
 	f.StringSliceVar(&m.Peers, "peer", nil, "measure these in hoplab's place, too: "+strings.Join(peers.Names(), ", "))
 	f.IntVar(&o.repetitions, "repetitions", 10, fmt.Sprintf("of each cell, at least %d", stats.LeastRepetitions))
@@ -107,7 +110,7 @@ func (o *benchOptions) run(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	defer stop()
-	if b.Request, err = o.request(ctx, l, b.Testbed); err != nil {
+	if b.Request, b.Check, err = o.request(ctx, l, b.Testbed); err != nil {
 		return err
 	}
 	report, err := bench.Run(ctx, *b, bench.Options{
@@ -123,8 +126,12 @@ func (o *benchOptions) run(ctx context.Context, c *cli, args []string) error {
 		"text": out.Text, "csv": out.CSV, "go": out.Go,
 		"json": func(w io.Writer, r *bench.Report) error { return writeJSON(w, r) },
 	}[o.output]
+	stop() // whoever reads may be gone before all is written
 	if err := errors.Join(files.write(report), write(c.stdout, report)); err != nil {
 		return err
+	}
+	if !slices.ContainsFunc(report.Cells, func(c bench.Cell) bool { return c.Blank == "" }) {
+		return failed("", errors.New("nothing could be measured: each cell says why"))
 	}
 	if report.Partial {
 		return failed("", errors.New("interrupted: the report is partial"))
@@ -212,7 +219,14 @@ func (o *benchOptions) check() error {
 	for _, d := range m.RTT {
 		refuse(d <= 0 || d > 10*time.Second, "--rtt %v: want more than 0, at most 10s", d)
 	}
-	refuse(m.Jitter < 0, "--jitter %v: want 0 or more", m.Jitter)
+	refuse(m.Jitter < 0 || m.Jitter > o.duration, "--jitter %v: want 0 to %v, as long as a measurement is", m.Jitter, o.duration)
+	for _, rate := range m.Rates {
+		refuse(rate > 0 && rate*o.duration.Seconds() < 1, "--rate %g: not one request in --duration %v", rate, o.duration)
+	}
+	refuse(o.html != "" && o.html == o.csv, "--html and --csv: two files")
+	if err := os.MkdirAll(o.profiles, 0o755); o.profiles != "" {
+		refuse(err != nil, "--cpu-profiles: %v", err)
+	}
 	refuse(o.repetitions < stats.LeastRepetitions || o.repetitions > 1000, "--repetitions %d: want %d to 1000: fewer do not tell how figures vary", o.repetitions, stats.LeastRepetitions)
 	refuse(o.duration < 10*time.Millisecond || o.duration > time.Hour, "--duration %v: want 10ms to 1h", o.duration)
 	refuse(o.warmup < time.Millisecond || o.warmup > time.Hour, "--warmup %v: want 1ms to 1h", o.warmup)
@@ -226,23 +240,24 @@ func (o *benchOptions) check() error {
 
 // request is what is asked: the URL that was given, as the scenario's check asks
 // for it, else what its first check asks, else a name that leads to an edge.
-func (o *benchOptions) request(ctx context.Context, l *lab, t *testbed.Testbed) (control.TraceRequest, error) {
+func (o *benchOptions) request(ctx context.Context, l *lab, t *testbed.Testbed) (r control.TraceRequest, check string, err error) {
 	if s := l.out.World.Scenario; s != nil {
 		if check := checked(s.Spec.Checks, o.url); check != nil {
 			client := t.Client()
 			defer client.Close()
-			return checks.Request(ctx, check.Request, client)
+			r, err = checks.Request(ctx, check.Request, client)
+			return r, check.Name, err
 		}
 	}
 	if o.url != "" {
-		return control.TraceRequest{URL: o.url}, nil
+		return control.TraceRequest{URL: o.url}, "", nil
 	}
 	for _, h := range l.out.Plan.Hosts {
 		if n := l.out.Plan.Node(h.Node); n != nil && n.Kind == plan.Edge {
-			return control.TraceRequest{URL: "https://" + strings.Replace(h.Name, "*", "bench", 1) + "/"}, nil
+			return control.TraceRequest{URL: "https://" + strings.Replace(h.Name, "*", "bench", 1) + "/"}, "", nil
 		}
 	}
-	return control.TraceRequest{}, usage("hoplab bench --url https://HOST/ SCENARIO", "bench: the scenario has no check, and nothing else says what to ask")
+	return r, "", usage("hoplab bench --url https://HOST/ SCENARIO", "bench: the scenario has no check, and nothing else says what to ask")
 }
 
 // checked is the first check that asks for a URL and expects success, else the
@@ -299,7 +314,7 @@ func (c *cli) startBench(ctx context.Context, l *lab, o *benchOptions) (*bench.L
 		return nil, nil, err
 	}
 	b.Testbed = t
-	return b, func() { supervisor.Stop(); stop(); remove() }, nil
+	return b, sync.OnceFunc(func() { supervisor.Stop(); stop(); remove() }), nil
 }
 
 // benchProgress tells how far it is: on a terminal in one line that changes,
@@ -325,42 +340,61 @@ func (c *cli) benchProgress() func(what string, done, all int, left time.Duratio
 	}
 }
 
-// benchFiles are what is written besides.
-type benchFiles struct {
-	files []*os.File
-	forms []func(io.Writer, *bench.Report) error
+// benchFile is what is written besides: a file next to the one that is meant, whose
+// place it takes when it is whole.
+type benchFile struct {
+	path string // of a regular file, or of none that is there; else empty
+	*os.File
+	form func(io.Writer, *bench.Report) error
 }
 
+type benchFiles []benchFile
+
 // open makes the files before anything is measured for them.
-func (o *benchOptions) open() (*benchFiles, error) {
-	b := &benchFiles{}
-	for _, f := range []struct {
-		path string
-		form func(io.Writer, *bench.Report) error
-	}{{o.html, out.HTML}, {o.csv, out.CSV}} {
+func (o *benchOptions) open() (benchFiles, error) {
+	var all benchFiles
+	for _, f := range []benchFile{{path: o.html, form: out.HTML}, {path: o.csv, form: out.CSV}} {
 		if f.path == "" {
 			continue
 		}
-		file, err := os.Create(f.path)
+		var err error
+		if info, there := os.Stat(f.path); there == nil && !info.Mode().IsRegular() {
+			f.File, err = os.OpenFile(f.path, os.O_WRONLY, 0)
+			f.path = ""
+		} else {
+			f.File, err = os.CreateTemp(filepath.Dir(f.path), "."+filepath.Base(f.path)+"-*")
+		}
 		if err != nil {
-			b.close()
+			all.close()
+			var of *fs.PathError
+			if errors.As(err, &of) && f.path != "" {
+				of.Path = f.path
+			}
 			return nil, &exitError{exitUsage, err, ""}
 		}
-		b.files, b.forms = append(b.files, file), append(b.forms, f.form)
+		all = append(all, f)
 	}
-	return b, nil
+	return all, nil
 }
 
-func (b *benchFiles) write(r *bench.Report) error {
+func (all benchFiles) write(r *bench.Report) error {
 	var errs []error
-	for i, form := range b.forms {
-		errs = append(errs, form(b.files[i], r))
+	for _, f := range all {
+		err := f.form(f, r)
+		if err == nil && f.path != "" {
+			err = errors.Join(f.Chmod(0o644), os.Rename(f.Name(), f.path))
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func (b *benchFiles) close() {
-	for _, f := range b.files {
+// close closes them, and removes those that did not become what was meant.
+func (all benchFiles) close() {
+	for _, f := range all {
 		_ = f.Close()
+		if f.path != "" {
+			_ = os.Remove(f.Name())
+		}
 	}
 }
