@@ -373,3 +373,29 @@ func TestNodesOff(t *testing.T) {
 		assert.Equal(t, "ECDSA-P256", c.Bill.Hops[1].Handshake.Key)
 	}
 }
+
+// A node that ends within a measurement has it made again, and no more than a few
+// times.
+func TestDisturbed(t *testing.T) {
+	lab := inProcess(t, "tinfoil", tinfoil, nil)
+	o := short(Matrix{Connections: []string{Reuse}})
+	calls := 0
+	lab.PIDs = func() map[string]int {
+		if calls++; calls == 4 { // after the first measurement
+			return map[string]int{"gateway": os.Getppid()}
+		}
+		return map[string]int{"gateway": os.Getpid()}
+	}
+	r, err := Run(t.Context(), lab, o)
+	require.NoError(t, err)
+	c := find(t, r, "connections reuse")
+	assert.Len(t, c.Samples(), o.Repetitions)
+	assert.Regexp(t, `[1-4] of 5 measurements were dropped and made again; the last because `, strings.Join(r.Notes, "\n"))
+
+	lab.PIDs = func() map[string]int {
+		calls++
+		return map[string]int{"gateway": []int{os.Getpid(), os.Getppid()}[calls%2]}
+	}
+	_, err = Run(t.Context(), lab, o)
+	assert.ErrorContains(t, err, "connections reuse: gateway ended and was started again")
+}

@@ -221,7 +221,8 @@ func (r *run) notes() []string {
 		n = append(n, "Latencies of open loops count from when a request was due; their bills count from when the client began it.")
 	}
 	if len(r.disturbed) > 0 {
-		n = append(n, fmt.Sprintf("%d measurements were dropped and made again; the last because %s.", len(r.disturbed), r.disturbed[len(r.disturbed)-1]))
+		n = append(n, fmt.Sprintf("%d of %d measurements were dropped and made again; the last because %s.",
+			len(r.disturbed), r.options.Repetitions*len(r.variants), r.disturbed[len(r.disturbed)-1]))
 	}
 	if others := r.others(); others > foreignLoad {
 		n = append(n, fmt.Sprintf("Of the CPU time that the machine spent meanwhile, %.0f %% was not these nodes': something else ran.", 100*others))
