@@ -18,6 +18,7 @@ type Claim struct {
 	Runs   []string
 	// Figures are what the claim comes to.
 	Figures []Figure
+	Remark  string // on what was seen; empty: none
 }
 
 // Figure is a number of one round, and what it must be for the claim to hold.

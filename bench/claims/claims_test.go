@@ -119,6 +119,7 @@ func TestDocumentIsOfTheseClaims(t *testing.T) {
 	assert.True(t, strings.HasPrefix(string(text), fmt.Sprintf(introduction, rounds)))
 	for _, c := range claims {
 		assert.Contains(t, string(text), fmt.Sprintf("\n## %s\n\n%s\n\nSource: %s.\n\nMeasured: %s.\n", c.Name, c.Says, c.Source, c.How))
+		assert.Contains(t, string(text), c.Remark)
 		for _, f := range c.Figures {
 			assert.Contains(t, string(text), "| "+f.Name+" | "+f.expected()+" | ")
 		}

@@ -49,6 +49,9 @@ func (d *document) String() string {
 			e := m.Estimates[i]
 			line("| %s | %s | %s [%s, %s]%s | %s |", f.Name, f.expected(), number(e.Value), number(e.Low), number(e.High), prefixed(" ", f.Unit), f.verdict(e))
 		}
+		if m.Remark != "" {
+			line("\n%s", m.Remark)
+		}
 	}
 	if d.Peers != nil {
 		d.peers(line)
