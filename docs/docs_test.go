@@ -110,7 +110,7 @@ The parts, in the order of a request's way. Whose time it is says whose clock re
 Of a node between that carries bytes on unread, *connect*, *handshake* and *finish* are on the wire that it dials. In ` + "`server signs`" + ` and ` + "`client checks`" + `, server and
 client are those of the TLS session. The HTML page puts parts together: *connect* is prepare, connect and accept; *TLS* handshake and finish; *on the way, and waking* send,
 there and back; *HTTP* the rest. A bill is of the middle half of its requests (their mean, so that its parts add up), and ends with the answer; a cell's latency counts until the
-client has closed the connection, where it does.
+client has put the connection away.
 
 **What cells are called.** *no proxy*: the client asks the app. *session N in plaintext*: without its TLS. *node N relayed*, *removed*: see below. *nothing recorded* and *recorded as
 ever*: nodes that keep no passports and no metrics, and nodes that do and measure no phases as the bill needs them; both are measured for full handshakes and for kept connections.
