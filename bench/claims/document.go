@@ -28,7 +28,7 @@ These are claims of others about what TLS costs, with hoplab's figures beside. T
 
 A figure is the median of %d rounds, with its interval of 95 %%. In each round everything is measured, in random order, by ` + "`hoplab bench`" + ` with five
 repetitions of each cell (see [bench.md](bench.md)). A claim *held* if the intervals of all its bounded figures lie within their bounds. It is *undecided* where
-a bound lies within an interval. The bounds were written down before anything was measured.
+a bound lies within an interval. No bound was moved after measuring.
 
 `
 
