@@ -240,7 +240,7 @@ func (j *journey) detail(hop int, add func(column, float64)) {
 	for _, side := range []struct {
 		name string
 		conn *passport.ConnEnd
-	}{{dialling, j.dialledConn()}, {accepting, j.acceptedConn()}} {
+	}{{dialling, j.dialledConn()}, {accepting, j.terminating()}} {
 		p := side.conn.Phases
 		if p == nil {
 			continue
@@ -264,14 +264,14 @@ func (j *journey) handshakeDetail(hop int, get func(column) stats.Estimate) *Han
 	if t.Peer != nil {
 		d.Key = t.Peer.Key
 	}
-	if t := j.acceptedConn().TLS; t != nil && t.Peer != nil {
+	if t := j.terminating().TLS; t != nil && t.Peer != nil {
 		d.Client = t.Peer.Key
 	}
 	side := func(name string) HandshakeSide {
 		return HandshakeSide{get(column{hop, name, figureSigning}), get(column{hop, name, figureChecking}), get(column{hop, name, figureBytes})}
 	}
 	d.Dialling, d.Accepting = side(dialling), side(accepting)
-	if j.acceptedConn().Phases == nil { // what it sent was received here
+	if j.terminating().Phases == nil { // what it sent was received here
 		for _, f := range j.dialledConn().Phases.Flights {
 			if !f.Sent {
 				d.Accepting.BytesSent.Value += float64(f.Bytes)

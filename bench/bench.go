@@ -61,7 +61,6 @@ func newRun(lab Lab, o Options) *run {
 }
 
 func (r *run) do(ctx context.Context) (*Report, error) {
-	defer r.stopPeers()
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func (j *journey) spans() []span {
 		}
 		add(dialling, partSend, d.Started.Add(dp.Connected), sent)
 		if j.isNew() && j.dialledConn().TLS != nil {
-			from, to := handshake(j.wires[j.terminated(0)].Accepted)
+			from, to := handshake(j.terminating())
 			add(accepting, partFinish, later(from, sent), to)
 		}
 		arrived, waiting := a.Started.Add(-ap.Parse), a.Started.Add(-ap.Waited)

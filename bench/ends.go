@@ -59,6 +59,9 @@ type journey struct {
 func (j *journey) dialledConn() *passport.ConnEnd  { return j.wires[0].Dialled }
 func (j *journey) acceptedConn() *passport.ConnEnd { return j.wires[len(j.wires)-1].Accepted }
 
+// terminating is the end that terminates the TLS of who dialled first.
+func (j *journey) terminating() *passport.ConnEnd { return j.wires[j.terminated(0)].Accepted }
+
 // relays are the nodes between.
 func (j *journey) relays() []string {
 	var out []string

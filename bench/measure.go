@@ -102,6 +102,7 @@ func ended(before, after map[string]int) string {
 
 // measure measures a variant once.
 func (r *run) measure(ctx context.Context, v *Variant) (*repetition, error) {
+	defer r.stopPeers()
 	l, w, err := r.ready(ctx, v)
 	if err != nil {
 		return nil, err
@@ -126,6 +127,9 @@ func (r *run) measure(ctx context.Context, v *Variant) (*repetition, error) {
 		return nil, err
 	}
 	rep.took = time.Since(rep.began)
+	if err := r.peerEnded(v); err != nil {
+		return nil, err
+	}
 	after, err := r.use(ctx)
 	if err != nil {
 		return nil, err

@@ -101,6 +101,16 @@ func (r *run) peerTLS(certificate, trust string, p *plan.TLSParameters) *peers.T
 	return t
 }
 
+// peerEnded is why a variant cannot be measured whose program has ended by itself.
+func (r *run) peerEnded(v *Variant) error {
+	for _, p := range r.peers {
+		if err := p.chain.Ended(); err != nil {
+			return &cannotError{fmt.Errorf("%s in the place of %w", v.Peer, err)}
+		}
+	}
+	return nil
+}
+
 // peerAsserted ends a peer's processes, and refuses a measurement in which they
 // did not resume as the variant says. The first handshake of each hop is full.
 func (r *run) peerAsserted(v *Variant, rep *repetition) error {
@@ -108,11 +118,7 @@ func (r *run) peerAsserted(v *Variant, rep *repetition) error {
 	for _, p := range r.peers {
 		chain = p.chain
 	}
-	died := chain.Ended()
 	r.stopPeers()
-	if died != nil {
-		return &cannotError{fmt.Errorf("%s in the place of %w", v.Peer, died)}
-	}
 	if v.Connections != New {
 		return nil
 	}

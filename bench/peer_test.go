@@ -2,6 +2,8 @@ package bench
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -49,4 +51,25 @@ func TestPeers(t *testing.T) {
 		assert.Contains(t, p.Blank, "sidecar/default/caller-0 carries bytes on unread")
 	}
 	require.Len(t, r.Peers, len(names))
+}
+
+// A program that ends within a measurement is a blank cell, and no other is.
+func TestPeerThatEnds(t *testing.T) {
+	real, err := exec.LookPath("nginx")
+	if err != nil && os.Getenv("HOPLAB_JUDGES") != "1" {
+		t.Skip("nginx is not installed")
+	}
+	require.NoError(t, err)
+	bin := t.TempDir()
+	script := "#!/bin/sh\nexec timeout -s KILL 0.4 " + real + " \"$@\"\n"
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "nginx"), []byte(script), 0o700))
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	lab := inProcess(t, "tinfoil", tinfoil, nil)
+	lab.PIDs = func() map[string]int { return map[string]int{"gateway": os.Getpid()} }
+	o := short(Matrix{Connections: []string{Reuse}, Peers: []string{"nginx"}})
+	o.Duration = 600 * time.Millisecond
+	r, err := Run(t.Context(), lab, o)
+	require.NoError(t, err)
+	assert.Regexp(t, `^nginx in the place of .* ended: `, find(t, r, "connections reuse, key P-256, by nginx").Blank)
+	assert.NotZero(t, find(t, r, "connections reuse, key P-256").Requests)
 }

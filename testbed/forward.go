@@ -140,6 +140,9 @@ func (f *forwarder) record(r plan.Recording) {
 	}
 	f.mu.Lock()
 	f.holds = r == plan.RecordPhases
+	if r == plan.RecordKept || r == plan.RecordNothing {
+		clear(f.open) // nobody will hear that they close
+	}
 	f.mu.Unlock()
 	if r != plan.RecordPhases {
 		f.rouse()

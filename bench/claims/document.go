@@ -47,7 +47,7 @@ func (d *document) String() string {
 		line("| | expected | measured | |\n|---|---|---|---|")
 		for i, f := range m.Figures {
 			e := m.Estimates[i]
-			line("| %s | %s | %s [%s, %s]%s | %s |", f.Name, f.expected(), number(e.Value), number(e.Low), number(e.High), prefixed(" ", f.Unit), f.verdict(e))
+			line("| %s | %s | %s [%s, %s]%s | %s |", f.Name, f.expected(), number(e.Value), number(e.Low), number(e.High), f.unit(), f.verdict(e))
 		}
 		if m.Remark != "" {
 			line("\n%s", m.Remark)
@@ -74,7 +74,7 @@ func (d *document) peers(line func(string, ...any)) {
 }
 
 func (f *Figure) expected() string {
-	switch unit := prefixed(" ", f.Unit); {
+	switch unit := f.unit(); {
 	case f.Must == nil:
 		return "told only"
 	case math.IsInf(f.Must.high, 1):
@@ -84,11 +84,12 @@ func (f *Figure) expected() string {
 	}
 }
 
-func prefixed(prefix, s string) string {
-	if s == "" {
+// unit is as it stands behind a number.
+func (f *Figure) unit() string {
+	if f.Unit == "" {
 		return ""
 	}
-	return prefix + s
+	return " " + f.Unit
 }
 
 func ratio(e stats.Estimate) string {

@@ -224,7 +224,8 @@ func (o *benchOptions) check() error {
 		refuse(rate > 0 && rate*o.duration.Seconds() < 1, "--rate %g: not one request in --duration %v", rate, o.duration)
 	}
 	refuse(o.html != "" && o.html == o.csv, "--html and --csv: two files")
-	if err := os.MkdirAll(o.profiles, 0o755); o.profiles != "" {
+	if o.profiles != "" {
+		err := os.MkdirAll(o.profiles, 0o755)
 		refuse(err != nil, "--cpu-profiles: %v", err)
 	}
 	refuse(o.repetitions < stats.LeastRepetitions || o.repetitions > 1000, "--repetitions %d: want %d to 1000: fewer do not tell how figures vary", o.repetitions, stats.LeastRepetitions)
